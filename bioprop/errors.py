@@ -1,0 +1,16 @@
+"""What a user did wrong, said in one message."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: the message says what is wrong and what to do. Shown without a traceback."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """'no rule 'dpt'; did you mean 'dtp'?', or the list of known names if none is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}.'
+    return UserError(f'no {kind} {name!r}; {hint}')

@@ -1,0 +1,79 @@
+"""The layer contract: pure functions on one stage of a network.
+
+A constructor such as `dense(256)` describes a layer; calling the description with the shape of
+its input binds it: `dense(256)((28, 28, 1))` is a `Layer`. The shapes are static because a
+transpose must know them. All arrays carry the batch as their first axis.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Shape = tuple[int, ...]
+Params = dict[str, jax.Array]  # {'kernel', 'bias'}
+
+
+class Activation(NamedTuple):
+    """An elementwise nonlinearity h = function(a), with its slope written in terms of h."""
+
+    function: Callable[[jax.Array], jax.Array]
+    slope: Callable[[jax.Array], jax.Array]
+
+
+ACTIVATIONS = {
+    'tanh': Activation(jnp.tanh, lambda h: 1 - jnp.square(h)),
+    'relu': Activation(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
+    'linear': Activation(lambda a: a, jnp.ones_like),
+}
+
+
+class Layer(NamedTuple):
+    """A stage h = activation(linear(kernel, x) + bias), bound to its shapes.
+
+    `transpose` is the exact transpose of `linear` for whatever kernel it is given, and so serves
+    every kind of feedback: backpropagation gives it W, feedback alignment B, an inverse V.
+    """
+
+    in_shape: Shape  # of one example
+    out_shape: Shape
+    kernel_shape: Shape
+    bias_shape: Shape
+    fans: tuple[int, int]  # into and out of one unit, for Glorot's initialisation
+    linear: Callable[[jax.Array, jax.Array], jax.Array]  # (kernel, x) -> a
+    transpose: Callable[[jax.Array, jax.Array], jax.Array]  # (kernel, a) -> x
+    activation: Callable[[jax.Array], jax.Array]  # a -> h
+    slope: Callable[[jax.Array], jax.Array]  # h -> dh/da
+
+    def init(self, key: jax.Array) -> Params:
+        """Glorot-uniform kernel (Glorot and Bengio 2010) and zero bias."""
+        return {'kernel': self.init_kernel(key), 'bias': self.init_bias()}
+
+    def init_kernel(self, key: jax.Array) -> jax.Array:
+        limit = math.sqrt(6 / sum(self.fans))
+        return jax.random.uniform(key, self.kernel_shape, minval=-limit, maxval=limit)
+
+    def init_bias(self) -> jax.Array:
+        return jnp.zeros(self.bias_shape)
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """f(x): (batch, *in_shape) -> (batch, *out_shape)."""
+        return self.activation(self._affine(params, x))
+
+    def update(self, params: Params, x: jax.Array, h: jax.Array, delta: jax.Array) -> Params:
+        """The local update: the VJP of `apply` at (params, x), applied to delta / batch size.
+
+        h is apply(params, x), already known; delta has its shape.
+        """
+        _, pullback = jax.vjp(lambda p: self._affine(p, x), params)
+        return pullback(self.slope(h) * delta / len(x))[0]
+
+    def _affine(self, params: Params, x: jax.Array) -> jax.Array:
+        return add_bias(self.linear(params['kernel'], x), params['bias'])
+
+
+def add_bias(a: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds a bias whose axes are the last ones of `a`."""
+    return a + jnp.broadcast_to(bias, a.shape)

@@ -1,0 +1,54 @@
+"""Losses: what a learning rule needs to know of the task.
+
+Gradient rules work at the logits (`error`), target rules on the outputs (`output`, `optimum`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Loss(NamedTuple):
+    """Pure functions of the logits (batch, outputs) and of the labels."""
+
+    value: Callable[[jax.Array, jax.Array], jax.Array]  # (logits, labels) -> (batch,)
+    error: Callable[[jax.Array, jax.Array], jax.Array]  # d value / d logits, per example
+    output: Callable[[jax.Array], jax.Array]  # logits -> what the network says
+    optimum: Callable[[jax.Array, jax.Array], jax.Array]  # (logits, labels) -> best output
+    mistake: Callable[[jax.Array, jax.Array], jax.Array] | None = None  # 0 or 1 per example
+
+
+def _one_hot(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+
+
+softmax_cross_entropy = Loss(
+    value=optax.softmax_cross_entropy_with_integer_labels,
+    error=lambda logits, labels: jax.nn.softmax(logits) - _one_hot(logits, labels),
+    output=jax.nn.softmax,
+    optimum=_one_hot,
+    mistake=lambda logits, labels: (jnp.argmax(logits, axis=-1) != labels).astype(logits.dtype),
+)
+
+
+def _squared_error(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.square(jax.nn.sigmoid(logits) - labels), axis=-1)
+
+
+def _squared_error_slope(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    output = jax.nn.sigmoid(logits)
+    return 2 * (output - labels) * output * (1 - output)
+
+
+# The autoencoder of the paper's appendix: labels are the pixels (batch, outputs) in [0, 1].
+squared_error = Loss(
+    value=_squared_error,
+    error=_squared_error_slope,
+    output=jax.nn.sigmoid,
+    optimum=lambda logits, labels: labels,
+)
+
+LOSSES = {'softmax_cross_entropy': softmax_cross_entropy, 'squared_error': squared_error}

@@ -1,0 +1,68 @@
+"""Trains one network by one learning rule.
+
+python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating --workdir=runs/mnist_dtp
+
+The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
+file's colon. Running the same command again resumes. The workdir gets config.json, metrics.jsonl,
+TensorBoard events, checkpoints/ and summary.json (errors in percent).
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from bioprop.config import resolve
+from bioprop.errors import UserError
+from bioprop.train import train
+
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; made if missing.')
+flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def main(argv: list[str]) -> None:
+    try:
+        train(resolve(CONFIG.value), Path(WORKDIR.value), argv[1:])
+    except UserError as error:
+        fail(error)
+    except OSError as error:
+        where = error.filename or WORKDIR.value
+        fail(f'{where}: {error.strerror or error}. What was saved in {WORKDIR.value} is kept.')
+    except KeyboardInterrupt:
+        fail('interrupted; run the same command to resume', status=130)
+
+
+def fail(message: object, status: int = 1) -> None:
+    """Ends the program with one message."""
+    sys.stdout.flush()
+    print(f'\nbioprop: {message}', file=sys.stderr)
+    sys.exit(status)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
+    logging.set_verbosity(logging.ERROR)
+    try:
+        rest = flags.FLAGS(argv)
+    except (UserError, flags.Error, OSError, SyntaxError) as error:
+        fail(error, status=2)
+    except AttributeError as error:
+        fail(f'no such config key: {_key_error(error)}', status=2)
+    if len(rest) > 1:
+        fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
+    return argv
+
+
+def _key_error(error: AttributeError) -> str:
+    """ml_collections quotes the quoted name of the key, and may suggest another."""
+    try:
+        return ast.literal_eval(str(error)).replace('\n', '; ')
+    except (ValueError, SyntaxError):
+        return str(error)
+
+
+if __name__ == '__main__':
+    app.run(main, flags_parser=parse)

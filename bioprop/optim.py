@@ -1,0 +1,33 @@
+"""The optimiser of one side, forward or feedback: any optax optimiser, by name.
+
+Hyperparameters may be traced values: the transformation is made anew inside the step, so that a
+population of configurations can share one compiled program.
+"""
+
+import optax
+
+from bioprop.errors import UserError
+
+
+def optimizer(
+    name: str, learning_rate, *, clip=None, weight_decay=None, **options
+) -> optax.GradientTransformation:
+    """optax's optimiser `name` behind gradient clipping, with decoupled weight decay.
+
+    clip bounds the global norm of the gradient; weight_decay is added to the optimiser's direction
+    before the scaling by -learning_rate (Loshchilov and Hutter 2019). None leaves either out.
+    Raises UserError for a name or an option that optax does not know.
+    """
+    try:
+        direction = getattr(optax, name)(learning_rate=1.0, **options)
+    except (AttributeError, TypeError) as error:
+        raise UserError(
+            f'optax has no optimizer {name!r} with {sorted(options)}: {error}'
+        ) from error
+    return optax.chain(
+        optax.identity() if clip is None else optax.clip_by_global_norm(clip),
+        direction,
+        optax.scale(-1.0),
+        optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(learning_rate),
+    )

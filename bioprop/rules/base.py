@@ -1,0 +1,88 @@
+"""The rule contract: a learning rule is a few pure functions on the network.
+
+For every layer l = 1..L a rule says in which direction it wants h_l to shrink: `signals` gives
+delta_l, per example and in the shape of h_l. It is dL/dh_l for backpropagation and proportional to
+h_l - t_l for target rules. The update of layer l is then the VJP of f_l alone at
+(params_l, h_{l-1}), applied to delta_l and averaged over the batch.
+
+Weights are {'forward', 'feedback', 'fixed'}. `feedback` is trained, by the gradient of
+`feedback_loss`; `fixed` holds random feedback that never changes. Feedback that belongs to layer l
+stands at index l - 1, like the layer itself, and None stands where a rule has none.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from bioprop.losses import Loss
+from bioprop.networks import Network
+
+Weights = dict[str, Any]
+States = tuple[jax.Array, ...]
+
+
+class Context(NamedTuple):
+    """What a rule may know beyond the network.
+
+    batch is {'image': (batch, *in_shape), 'label', 'index': (batch,)}; index is the example's
+    place in the global batch. hparams are traced scalars, or one value a layer (length L).
+    """
+
+    loss: Loss
+    batch: dict[str, jax.Array]
+    key: jax.Array
+    hparams: dict[str, jax.Array]
+
+    def hparam(self, name: str, l: int) -> jax.Array:
+        """The hyperparameter `name` for layer l = 1..L."""
+        value = self.hparams[name]
+        return value[l - 1] if getattr(value, 'ndim', 0) else value
+
+    def error(self, states: States) -> jax.Array:
+        """dL/dh_L, per example."""
+        return self.loss.error(states[-1], self.batch['label'])
+
+    def noise(self, l: int, h: jax.Array) -> jax.Array:
+        """Standard normal noise in the shape of h, of its own for each l and each example.
+
+        It depends on the example's place in the global batch, hence not on how the batch is spread
+        over devices.
+        """
+        key = jax.random.fold_in(self.key, l)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, self.batch['index'])
+        return jax.vmap(lambda k: jax.random.normal(k, h.shape[1:], h.dtype))(keys)
+
+
+class Rule(NamedTuple):
+    """A learning rule.
+
+    init: (key, network, forward) -> (feedback, fixed)
+    signals: (network, weights, states, context) -> (delta_1, ..., delta_L)
+    feedback_loss: (network, weights, states, context) -> scalar; None if nothing is trained by it
+    updates: (network, weights, states, context) -> {'forward', 'feedback'}, for rules that need
+        more than the above; it takes their place
+    hparams: names of the hyperparameters that the rule reads from the context
+    """
+
+    init: Callable
+    signals: Callable | None = None
+    feedback_loss: Callable | None = None
+    updates: Callable | None = None
+    hparams: tuple[str, ...] = ()
+
+    @property
+    def trains_feedback(self) -> bool:
+        return bool(self.feedback_loss or self.updates)
+
+
+def no_feedback(key: jax.Array, network: Network, forward) -> tuple[tuple, tuple]:
+    """`init` of a rule that needs no weights of its own."""
+    return (), ()
+
+
+def init_weights(key: jax.Array, network: Network, rule: Rule) -> Weights:
+    """Forward, feedback and fixed weights from one key; every rule gets the same forward ones."""
+    forward = network.init(jax.random.fold_in(key, 0))
+    feedback, fixed = rule.init(jax.random.fold_in(key, 1), network, forward)
+    return {'forward': forward, 'feedback': feedback, 'fixed': fixed}

@@ -1,0 +1,84 @@
+"""From a resolved configuration to what is trained: data, network, rule, optimisers."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bioprop import config as configuration
+from bioprop import networks, optim, rules, step
+from bioprop.data import sets
+from bioprop.errors import UserError
+from bioprop.losses import LOSSES
+
+
+class Run(NamedTuple):
+    """What a configuration stands for, ready to be stepped."""
+
+    learner: step.Learner
+    parts: dict[str, step.Images]  # 'train', 'validation', 'test', on the device
+    hparams: step.Hparams
+    passes: tuple  # of the schedule, restricted to the sides that the rule trains
+    steps_per_pass: int
+    devices: int
+
+
+def make_run(config: dict[str, Any]) -> Run:
+    """Loads the data and builds the learner. Raises UserError for what does not fit together."""
+    dataset = sets.load(config['dataset'], config['validation_fraction'], config['data_dir'])
+    learner = make_learner(config, dataset)
+    devices, batch_size = jax.local_device_count(), config['batch_size']
+    if batch_size % devices:
+        raise UserError(f'config.batch_size = {batch_size} does not divide over {devices} devices')
+    steps_per_pass = len(dataset.train.label) // batch_size
+    if not steps_per_pass:
+        raise UserError(
+            f'config.batch_size = {batch_size} exceeds the {len(dataset.train.label)} training images'
+        )
+    hparams = {
+        name: jnp.asarray(value, float) for name, value in configuration.hparams(config).items()
+    }
+    for name, value in hparams.items():
+        if value.shape not in ((), (len(learner.network.layers),)):
+            raise UserError(
+                f'config.{name} has {value.size} values: give one, or one for each of the '
+                f'{len(learner.network.layers)} layers'
+            )
+    passes = tuple(
+        tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
+        for turns in step.SCHEDULES[config['schedule']]
+    )
+    mean, std = (jnp.asarray(value, float) for value in (dataset.mean, dataset.std))
+    parts = {
+        name: step.Images(jnp.asarray(part.image), jnp.asarray(part.label), mean, std)
+        for name, part in dataset.parts.items()
+    }
+    return Run(learner, parts, hparams, passes, steps_per_pass, devices)
+
+
+def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
+    """The network, rule, loss and optimisers that a resolved configuration names."""
+    rule = rules.get(config['rule'], **config['rule_options'])
+    network = networks.NETS[config['net']](
+        dataset.train.image.shape[1:], config['hidden'], dataset.classes, config['activation']
+    )
+    sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
+    optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
+    return step.Learner(network, rule, LOSSES[config['loss']], optimizers)
+
+
+def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
+    prefix = configuration.SIDES[side]
+    options = {
+        option: hparams[prefix + name]
+        for name, option in configuration.OPTIONS.items()
+        if prefix + name in hparams
+    }
+    return optim.optimizer(
+        config[f'{prefix}optimizer'],
+        hparams[f'{prefix}lr'],
+        clip=hparams.get(f'{prefix}clip'),
+        weight_decay=hparams.get(f'{prefix}weight_decay'),
+        **options,
+    )

@@ -1,0 +1,178 @@
+"""Training and evaluation as pure functions of the state, for one device or many.
+
+A step is written for one device: with an `axis_name` it sees its share of the batch and averages
+over the axis, whatever wraps it (pmap, shard_map, vmap).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bioprop.losses import Loss
+from bioprop.networks import Network
+from bioprop.objective import objective
+from bioprop.rules.base import Rule, Weights, init_weights
+
+# A schedule is the passes over the training set that make up an epoch. A pass gives the turns that
+# it takes on each minibatch, and a turn names the sides that it updates together.
+BOTH, FEEDBACK, FORWARD = ('forward', 'feedback'), ('feedback',), ('forward',)
+SCHEDULES = {
+    'parallel': ((BOTH,),),
+    'alternating': ((FEEDBACK,), (FORWARD,)),
+    'alternating_step': ((FEEDBACK, FORWARD),),
+}
+
+Hparams = dict[str, Any]
+Optimizer = Callable[[Hparams], optax.GradientTransformation]
+
+
+class Learner(NamedTuple):
+    """What is trained, and how: the static part of a run."""
+
+    network: Network
+    rule: Rule
+    loss: Loss
+    optimizers: dict[str, Optimizer]  # 'forward' and 'feedback'
+
+
+class TrainState(NamedTuple):
+    step: jax.Array  # minibatches seen, over all passes
+    key: jax.Array  # never changes; everything random is folded out of it
+    weights: Weights
+    optimizer: dict[str, optax.OptState]  # 'forward' and 'feedback'
+
+
+class Images(NamedTuple):
+    """A set of images on the device, and how its pixels become inputs."""
+
+    image: jax.Array  # (examples, height, width, channels), uint8
+    label: jax.Array  # (examples,), int32
+    mean: jax.Array  # (channels,), in pixel units
+    std: jax.Array
+
+    def batch(self, places: jax.Array) -> dict[str, jax.Array]:
+        """The examples at `places`, standardised."""
+        image = self.image[places].astype(self.mean.dtype)
+        mean, std = (jnp.broadcast_to(x, image.shape) for x in (self.mean, self.std))
+        return {'image': (image - mean) / std, 'label': self.label[places]}
+
+
+def init_state(learner: Learner, key: jax.Array, hparams: Hparams) -> TrainState:
+    weights = init_weights(jax.random.fold_in(key, 0), learner.network, learner.rule)
+    optimizer = {
+        side: make(hparams).init(weights[side]) for side, make in learner.optimizers.items()
+    }
+    return TrainState(jnp.zeros((), jnp.int32), jax.random.fold_in(key, 1), weights, optimizer)
+
+
+def train_step(
+    learner: Learner,
+    turns: tuple[tuple[str, ...], ...],
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    hparams: Hparams,
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One minibatch: each turn updates its sides and leaves the other side's state untouched.
+
+    Returns the state and the metrics of the batch: 'loss', 'error' (percent) and 'feedback_loss',
+    where the learner has them.
+    """
+    f = objective(learner.network, learner.rule, learner.loss)
+    key = jax.random.fold_in(state.key, state.step)
+    weights, optimizer = dict(state.weights), dict(state.optimizer)
+    metrics = {}
+    for sides in turns:
+
+        def trained(part, weights=weights):
+            return f(weights | part, batch, key, hparams)
+
+        (loss, aux), updates = jax.value_and_grad(trained, has_aux=True)(
+            {side: weights[side] for side in sides}
+        )
+        if 'forward' in sides:
+            metrics['loss'] = loss
+            if learner.loss.mistake:
+                mistakes = learner.loss.mistake(aux['logits'], batch['label'])
+                metrics['error'] = 100 * jnp.mean(mistakes)
+        if 'feedback' in sides and 'feedback_loss' in aux:
+            metrics['feedback_loss'] = aux['feedback_loss']
+        if axis_name:
+            updates = jax.lax.pmean(updates, axis_name)
+        for side in sides:
+            direction, optimizer[side] = learner.optimizers[side](hparams).update(
+                updates[side], optimizer[side], weights[side]
+            )
+            weights[side] = optax.apply_updates(weights[side], direction)
+    if axis_name:
+        metrics = jax.lax.pmean(metrics, axis_name)
+    return TrainState(state.step + 1, state.key, weights, optimizer), metrics
+
+
+def train_steps(
+    learner: Learner,
+    turns: tuple[tuple[str, ...], ...],
+    batch_size: int,
+    steps: int,
+    state: TrainState,
+    images: Images,
+    hparams: Hparams,
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """`steps` minibatches of the current pass, in one scan.
+
+    Returns the state, the mean of the metrics, and in 'finite' whether the state still is.
+
+    The pass and the place in it follow from state.step alone. Each pass has its own order, and
+    drops the remainder of the set. With an axis_name every device takes its share of each batch.
+    """
+    examples = len(images.label)
+    steps_per_pass = examples // batch_size
+    number, first = jnp.divmod(state.step, steps_per_pass)
+    order = jax.random.permutation(jax.random.fold_in(state.key, -1 - number), examples)
+    places = jax.lax.dynamic_slice_in_dim(order, first * batch_size, steps * batch_size)
+    devices = jax.lax.axis_size(axis_name) if axis_name else 1
+    device = jax.lax.axis_index(axis_name) if axis_name else 0
+    index = device * (batch_size // devices) + jnp.arange(batch_size // devices)
+
+    def body(state, places):
+        batch = images.batch(places[index]) | {'index': index}
+        return train_step(learner, turns, state, batch, hparams, axis_name)
+
+    state, metrics = jax.lax.scan(body, state, places.reshape(steps, batch_size))
+    leaves = jax.tree.leaves((state.weights, state.optimizer))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite}
+
+
+def evaluate(
+    learner: Learner,
+    batch_size: int,
+    weights: Weights,
+    images: Images,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """Sums of the 'loss' and 'mistake' over the set; every example counts exactly once."""
+    examples = len(images.label)
+    devices = jax.lax.axis_size(axis_name) if axis_name else 1
+    device = jax.lax.axis_index(axis_name) if axis_name else 0
+    share = -(-batch_size // devices)
+
+    def body(totals, first):
+        places = first + device * share + jnp.arange(share)
+        inside = places < examples
+        batch = images.batch(jnp.minimum(places, examples - 1))
+        logits = learner.network.states(weights['forward'], batch['image'])[-1]
+        values = {'loss': learner.loss.value(logits, batch['label'])}
+        if learner.loss.mistake:
+            values['mistake'] = learner.loss.mistake(logits, batch['label'])
+        sums = {name: jnp.sum(jnp.where(inside, value, 0)) for name, value in values.items()}
+        return jax.tree.map(jnp.add, totals, sums), None
+
+    names = ('loss', 'mistake') if learner.loss.mistake else ('loss',)
+    zeros = {name: jnp.zeros((), images.mean.dtype) for name in names}
+    totals, _ = jax.lax.scan(body, zeros, jnp.arange(0, examples, share * devices))
+    return jax.lax.psum(totals, axis_name) if axis_name else totals

@@ -1,0 +1,90 @@
+"""Where a run reports: JSON lines, TensorBoard, the console."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from tensorboardX import SummaryWriter
+
+Record = dict[str, Any]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes the file whole or not at all."""
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text(json.dumps(content, indent=2) + '\n')
+    partial.replace(path)
+
+
+def read_records(path: Path, last_step: int) -> list[Record]:
+    """The records up to a step; a line that a kill cut short ends the file."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if record['step'] > last_step:
+            break
+        records.append(record)
+    return records
+
+
+class Metrics:
+    """metrics.jsonl and TensorBoard events, holding each record once whatever was killed when.
+
+    A record is {'kind', 'step', 'epoch', ...numbers}.
+    """
+
+    def __init__(self, workdir: Path, last_step: int):
+        path = workdir / 'metrics.jsonl'
+        self.records = read_records(path, last_step)
+        partial = path.with_name('metrics.partial')
+        partial.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
+        partial.replace(path)
+        self._file = path.open('a')
+        self._board = SummaryWriter(str(workdir / 'tensorboard'), purge_step=last_step + 1)
+
+    def write(self, record: Record) -> None:
+        """Appends the record; it is in the file when this returns."""
+        self.records.append(record)
+        self._file.write(json.dumps(record) + '\n')
+        self._file.flush()
+        for name, value in record.items():
+            if name not in ('kind', 'step', 'phase'):
+                tag = '/'.join(filter(None, (record['kind'], record.get('phase'), name)))
+                self._board.add_scalar(tag, value, record['step'])
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def clock(seconds: float) -> str:
+    """h:mm:ss"""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
+
+
+class Console:
+    """A banner, then one line of progress: rewritten in place on a terminal, else a line each."""
+
+    def __init__(self, stream: TextIO = sys.stdout):
+        self._stream = stream
+        self._live = stream.isatty()
+
+    def banner(self, rows: Iterable[tuple[str, Any]]) -> None:
+        for name, value in rows:
+            print(f'{name:>12}  {value}', file=self._stream, flush=True)
+
+    def progress(self, line: str, *, keep: bool) -> None:
+        """Shows the line; one that is not to be kept shows on a terminal only."""
+        if self._live:
+            width = os.get_terminal_size(self._stream.fileno()).columns - 1
+            end = '\n' if keep else ''
+            print(f'\r{line[:width]:<{width}}', end=end, file=self._stream, flush=True)
+        elif keep:
+            print(line, file=self._stream, flush=True)

@@ -1,0 +1,5 @@
+from bioprop.config import paper
+
+
+def get_config(arguments=''):
+    return paper('mnist', 'dtp', arguments)

@@ -1,0 +1,35 @@
+from setuptools import find_packages, setup
+
+setup(
+    name='bioprop',
+    version='0.1.0',
+    description='A JAX benchmark of biologically motivated learning rules',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=find_packages(include=['bioprop', 'bioprop.*']),
+    package_data={
+        'bioprop.data': ['mnist_mini.npz', 'mnist_mini.md'],
+        'bioprop.reference': ['*.json'],
+    },
+    install_requires=[
+        'absl-py>=2.1',
+        'array_record>=0.8.1',
+        'chex>=0.1.90',
+        'etils[epath]>=1.12',
+        'flax>=0.12',
+        'importlib_resources>=6.4',  # tensorflow-datasets needs it without saying so
+        'jax>=0.10',
+        'ml-collections>=1.1',
+        'numpy>=2.0',
+        'opencv-python-headless>=4.10',
+        'optax>=0.2.6',
+        'orbax-checkpoint>=0.11.30',
+        'tensorboardX>=2.6.4',
+        'tensorflow-datasets>=4.9.9',
+    ],
+    extras_require={
+        'test': ['hypothesis>=6.100', 'pytest>=8.0', 'ruff>=0.15'],
+        'imagenet': ['grain>=0.2.15', 'pillow>=10.0'],
+        'prepare': ['tensorflow>=2.20'],
+    },
+)

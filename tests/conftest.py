@@ -1,0 +1,23 @@
+"""Eight virtual CPU devices, no silent broadcasting, and double precision where a test asks."""
+
+import jax
+import pytest
+
+jax.config.update('jax_platforms', 'cpu')
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    jax.config.update('jax_enable_x64', True)
+    yield
+    jax.config.update('jax_enable_x64', False)
+
+
+@pytest.fixture
+def strict():
+    """No implicit promotion between types for one test."""
+    with jax.numpy_dtype_promotion('strict'):
+        yield
