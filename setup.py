@@ -1,3 +1,5 @@
+"""The package, its dependencies (lower bounds only) and extras."""
+
 from setuptools import find_packages, setup
 
 setup(

@@ -1,5 +1,8 @@
 """Checkpoints: orbax, asynchronous. The last two are kept, and the best."""
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from bioprop.errors import UserError
+
+MARGIN = 1_000_000  # bytes that a save asks for beyond the state itself
 
 
 class Checkpoints:
@@ -26,12 +31,31 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:
+        """The step of the last one; None before the first."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, rank: tuple | None = None) -> None:
-        """Starts to save. Of the checkpoints with a rank, the one of the lowest is the best."""
-        metrics = None if rank is None else {'rank': rank}
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+    def save(self, step: int, state: Any, rank: float | None = None) -> None:
+        """Starts to save. Of the checkpoints with a rank, the one of the lowest is the best.
+
+        Raises UserError if there is no room for it, or if the save before has failed.
+        """
+        self.wait()
+        needed = MARGIN + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise UserError(
+                f'the disk of {self.folder} is full: a checkpoint needs {needed / 1e6:,.0f} MB and '
+                f'{free / 1e6:,.0f} MB are free. Make room and run the same command: it goes on '
+                f'from {self._last_good()}.'
+            )
+        metrics = None if rank is None else {'rank': [rank, step]}
+        with self._explained():
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+
+    def wait(self) -> None:
+        """Returns when all that was started is saved. Raises UserError if it could not be."""
+        with self._explained():
+            self._manager.wait_until_finished()
 
     def restore(self, step: int, like: Any) -> Any:
         """The state at that step, with the shapes, types and placement of `like`.
@@ -48,8 +72,22 @@ class Checkpoints:
                 'continues from the checkpoint before, or from the start.'
             ) from error
 
-    def wait(self) -> None:
-        self._manager.wait_until_finished()
-
     def close(self) -> None:
-        self._manager.close()
+        """Ends the background work. A failure of it has been raised by `save` or `wait`."""
+        with contextlib.suppress(Exception):
+            self._manager.close()
+
+    def _last_good(self) -> str:
+        step = self.latest()
+        return 'the start' if step is None else f'step {step:,}'
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """orbax and tensorstore raise what they like when a disk fails."""
+        try:
+            yield
+        except Exception as error:
+            raise UserError(
+                f'cannot save a checkpoint in {self.folder}: {str(error).splitlines()[0][:200]}. '
+                f'Run the same command when that is mended: it goes on from {self._last_good()}.'
+            ) from error

@@ -8,6 +8,7 @@ TensorBoard events, checkpoints/ and summary.json (errors in percent).
 """
 
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 
 def main(argv: list[str]) -> None:
+    """Trains; whatever goes wrong ends in one message and a non-zero exit."""
     try:
         train(resolve(CONFIG.value), Path(WORKDIR.value), argv[1:])
     except UserError as error:
@@ -36,15 +38,15 @@ def main(argv: list[str]) -> None:
 
 
 def fail(message: object, status: int = 1) -> None:
-    """Ends the program with one message."""
+    """Ends the program with one message, at once: no thread of a library has the last word."""
     sys.stdout.flush()
-    print(f'\nbioprop: {message}', file=sys.stderr)
-    sys.exit(status)
+    print(f'\nbioprop: {message}', file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)  # what fails is said once, by `fail`
     try:
         rest = flags.FLAGS(argv)
     except (UserError, flags.Error, OSError, SyntaxError) as error:

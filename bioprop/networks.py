@@ -17,10 +17,12 @@ class Network(NamedTuple):
 
     @property
     def in_shape(self) -> Shape:
+        """Of one example of the input."""
         return self.layers[0].in_shape
 
     @property
     def out_shape(self) -> Shape:
+        """Of one example of the logits."""
         return self.layers[-1].out_shape
 
     def init(self, key: jax.Array) -> tuple[Params, ...]:

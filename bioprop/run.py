@@ -34,7 +34,8 @@ def make_run(config: dict[str, Any]) -> Run:
     steps_per_pass = len(dataset.train.label) // batch_size
     if not steps_per_pass:
         raise UserError(
-            f'config.batch_size = {batch_size} exceeds the {len(dataset.train.label)} training images'
+            f'config.batch_size = {batch_size} exceeds the training set of '
+            f'{len(dataset.train.label)} images'
         )
     hparams = {
         name: jnp.asarray(value, float) for name, value in configuration.hparams(config).items()

@@ -39,6 +39,8 @@ class Learner(NamedTuple):
 
 
 class TrainState(NamedTuple):
+    """All that training changes, and the key that it draws from."""
+
     step: jax.Array  # minibatches seen, over all passes
     key: jax.Array  # never changes; everything random is folded out of it
     weights: Weights
@@ -61,6 +63,7 @@ class Images(NamedTuple):
 
 
 def init_state(learner: Learner, key: jax.Array, hparams: Hparams) -> TrainState:
+    """The state before the first step, from one key."""
     weights = init_weights(jax.random.fold_in(key, 0), learner.network, learner.rule)
     optimizer = {
         side: make(hparams).init(weights[side]) for side, make in learner.optimizers.items()

@@ -66,7 +66,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     start, last = position, config['epochs'] * steps_per_epoch
     measure = _measure(run)
     lowest = min((r[f'validation_{measure}'] for r in _evaluations(metrics)), default=math.inf)
-    started = saved = time.monotonic()
+    spent, saved = 0.0, time.monotonic()
     try:
         while position < last:
             number, place = divmod(position, run.steps_per_pass)
@@ -77,7 +77,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             began = time.perf_counter()
             state, values = program(state, run.parts['train'], run.hparams)
             values = {name: float(value) for name, value in values.items()}
-            seconds = time.perf_counter() - began
+            trained = time.perf_counter()
             position += steps
             epoch = -(-position // steps_per_epoch)
             if not values.pop('finite') or not all(map(math.isfinite, values.values())):
@@ -87,17 +87,16 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
                     f'checkpoint in {workdir}.'
                 )
             here = {'step': position, 'epoch': epoch}
-            speed = steps * config['batch_size'] / seconds
+            speed = steps * config['batch_size'] / (trained - began)
             metrics.write(
                 {'kind': 'train', **here, 'phase': _phase(turns), **values}
-                | {'seconds': seconds, 'examples_per_second': speed}
+                | {'seconds': trained - began, 'examples_per_second': speed}
             )
 
             rank = None
             if position == last or position % (config['eval_every'] * steps_per_epoch) == 0:
-                began = time.perf_counter()
                 scores = score(state.weights, 'validation') | score(state.weights, 'test')
-                seconds = time.perf_counter() - began
+                seconds = time.perf_counter() - trained
                 metrics.write({'kind': 'eval', **here, **scores, 'seconds': seconds})
                 rank = scores[f'validation_{measure}']
             improved = rank is not None and rank < lowest
@@ -106,10 +105,10 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             if improved or due or position == last:
                 checkpoints.save(position, state, rank)
                 saved = time.monotonic()
-            left = (time.monotonic() - started) / (position - start) * (last - position)
-            console.progress(
-                _progress(config, metrics.records, measure, lowest, left), keep=rank is not None
-            )
+            spent += time.perf_counter() - began
+            left = spent / (position - start) * (last - position)
+            line = _progress(config, metrics.records, measure, lowest, left)
+            console.progress(line, keep=rank is not None)
         checkpoints.wait()
         best = _best(metrics, measure)
         best_state = checkpoints.restore(best['step'], state)

@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 Record = dict[str, Any]
 
@@ -33,10 +36,33 @@ def read_records(path: Path, last_step: int) -> list[Record]:
     return records
 
 
-class Metrics:
-    """metrics.jsonl and TensorBoard events, holding each record once whatever was killed when.
+class Board:
+    """TensorBoard events, written at once and by this thread, so that a full disk is noticed."""
 
-    A record is {'kind', 'step', 'epoch', ...numbers}.
+    def __init__(self, folder: Path, first_step: int):
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / 'events'))
+        # Steps from here on that a killed process wrote no longer count.
+        self._write(first_step, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        """Adds one point to each curve."""
+        for tag, value in numbers.items():
+            self._write(step, summary=scalar(tag, value))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
+
+
+class Metrics:
+    """The records of a run, in metrics.jsonl and on TensorBoard, each once whatever was killed.
+
+    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training.
     """
 
     def __init__(self, workdir: Path, last_step: int):
@@ -46,19 +72,23 @@ class Metrics:
         partial.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
         partial.replace(path)
         self._file = path.open('a')
-        self._board = SummaryWriter(str(workdir / 'tensorboard'), purge_step=last_step + 1)
+        self._board = Board(workdir / 'tensorboard', last_step + 1)
 
     def write(self, record: Record) -> None:
-        """Appends the record; it is in the file when this returns."""
+        """Appends the record; it is in the files when this returns."""
         self.records.append(record)
         self._file.write(json.dumps(record) + '\n')
         self._file.flush()
-        for name, value in record.items():
-            if name not in ('kind', 'step', 'phase'):
-                tag = '/'.join(filter(None, (record['kind'], record.get('phase'), name)))
-                self._board.add_scalar(tag, value, record['step'])
+        curve = '/'.join(filter(None, (record['kind'], record.get('phase'))))
+        numbers = {
+            f'{curve}/{name}': value
+            for name, value in record.items()
+            if name not in ('kind', 'phase', 'step')
+        }
+        self._board.write(record['step'], numbers)
 
     def close(self) -> None:
+        """Closes the files."""
         self._file.close()
         self._board.close()
 
@@ -77,6 +107,7 @@ class Console:
         self._live = stream.isatty()
 
     def banner(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Prints names and values, one row each."""
         for name, value in rows:
             print(f'{name:>12}  {value}', file=self._stream, flush=True)
 

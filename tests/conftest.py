@@ -21,3 +21,11 @@ def strict():
     """No implicit promotion between types for one test."""
     with jax.numpy_dtype_promotion('strict'):
         yield
+
+
+@pytest.fixture
+def quick():
+    """Compiles fast and runs slowly: for identities on tiny nets."""
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)

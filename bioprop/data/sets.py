@@ -9,6 +9,8 @@ from bioprop.errors import UserError
 
 
 class Part(NamedTuple):
+    """Images and labels in memory."""
+
     image: np.ndarray  # (n, height, width, channels), uint8
     label: np.ndarray  # (n,), int32
 
@@ -25,6 +27,7 @@ class Dataset(NamedTuple):
 
     @property
     def parts(self) -> dict[str, Part]:
+        """The three parts by name."""
         return {'train': self.train, 'validation': self.validation, 'test': self.test}
 
 

@@ -1,31 +1,58 @@
 """Whole TFDS image classification sets as arrays, without TensorFlow.
 
-Both file formats are read: array_record through `as_data_source`, tfrecord by `data.tfrecord`.
+Both file formats are read: array_record by its own reader, tfrecord by `data.tfrecord`. Files are
+read one by one (not through `as_data_source`), so that an error can name the one that is damaged.
 """
 
+import difflib
 import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from etils import epath
+from google.protobuf.json_format import ParseError
+from tensorflow_datasets.core import read_only_builder
 
 from bioprop.data import tfrecord
 from bioprop.errors import UserError, unknown
 
-
 CHUNK = 1000  # examples read at a time
+USUAL = ('mnist_mini', 'mnist', 'fashion_mnist', 'cifar10', 'imagenet2012')  # of some 300
+
+
+def root(data_dir: str | None = None) -> str:
+    """The folder that holds prepared sets: data_dir, TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    return os.path.expanduser(
+        data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
+    )
+
+
+def find(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
+    """The builder of a set that TFDS knows or that lies in data_dir, prepared or not.
+
+    Raises UserError for a set that is neither, or if its description cannot be read.
+    """
+    known = tfds.list_builders(with_community_datasets=False)
+    try:
+        if re.split('[/:]', name)[0] in known:
+            return tfds.builder(name, data_dir=root(data_dir), try_gcs=False)
+        return read_only_builder.builder_from_files(name, data_dir=root(data_dir))
+    except tfds.core.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(name.lower(), known)
+        raise unknown('data set', name, near or USUAL) from error
+    except (ValueError, AssertionError, OSError, ParseError) as error:
+        raise UserError(f'data set {name!r} in {root(data_dir)}: {error}') from error
 
 
 def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
-    """The builder of a prepared copy under data_dir (default: TFDS_DATA_DIR, ~/tensorflow_datasets).
+    """The builder of a prepared copy in `root(data_dir)`.
 
-    Raises UserError if TFDS does not know the set, or if no copy has been prepared.
+    Raises UserError if there is no such set, or if no copy has been prepared.
     """
-    data_dir = data_dir or os.environ.get('TFDS_DATA_DIR') or None
-    try:
-        made = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise unknown('data set', name, ['mnist_mini', *tfds.list_builders()]) from error
+    made = find(name, data_dir)
     if not made.info.splits:
         raise UserError(
             f'data set {name!r} is not prepared in {made.data_dir}. Prepare it once with\n'
@@ -54,28 +81,52 @@ def load(
 
 
 def _arrays(made: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
-    count = made.info.splits[split].num_examples
-    shape = made.info.features['image'].shape
+    info, shape = made.info.splits[split], made.info.features['image'].shape
     if None in shape:
         raise UserError(f'data set {made.name!r} has images of several sizes {shape}')
-    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
+    images, labels = np.empty((info.num_examples, *shape), np.uint8), []
+    for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
+        labels += _read(made, path, images[len(labels) :][:count])
+    return images, np.array(labels, np.int32)
+
+
+def _read(made: tfds.core.DatasetBuilder, path: epath.Path, images: np.ndarray) -> list[int]:
+    """Fills images from one file, and returns their labels."""
+    labels = []
     try:
-        place = -1
-        for place, example in enumerate(_examples(made, split)):
-            images[place], labels[place] = example['image'], example['label']
-    except (OSError, IndexError, RuntimeError, ValueError) as error:
-        raise UserError(f'cannot read {split} of {made.data_dir}: {error}') from error
-    if place + 1 != count:
-        raise UserError(f'{made.data_dir} has {place + 1} {split} examples in place of {count}')
-    return images, labels
+        for record in _records(path, made.info.file_format):
+            example = made.info.features.deserialize_example_np(record)
+            images[len(labels)] = example['image']
+            labels.append(int(example['label']))
+        if len(labels) < len(images):
+            raise ValueError(f'it ends after {len(labels)} of {len(images)} examples')
+    except IndexError as error:
+        raise _damaged(
+            made, path, f'it has more than the expected {len(images)} examples'
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever its decoders make of a damaged file
+        raise _damaged(made, path, error) from error
+    return labels
 
 
-def _examples(made: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
-    if made.info.file_format == tfds.core.FileFormat.TFRECORD:
-        for path in made.info.splits[split].filepaths:
-            for record in tfrecord.records(path):
-                yield made.info.features.deserialize_example_np(record)
+def _damaged(made: tfds.core.DatasetBuilder, path: epath.Path, error: object) -> UserError:
+    return UserError(
+        f'cannot read {path}: {error}\n'
+        f'Copy the set again; or delete {made.data_dir} and prepare it again:\n'
+        f'  python -m bioprop.data.prepare {made.name}'
+    )
+
+
+def _records(path: epath.Path, file_format: tfds.core.FileFormat) -> Iterator[bytes]:
+    if file_format == tfds.core.FileFormat.TFRECORD:
+        yield from tfrecord.records(path)
+    elif file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        reader = array_record_module.ArrayRecordReader(os.fspath(path))
+        if not reader.ok():
+            reader.close()  # raises the reason
+        for first in range(0, reader.num_records(), CHUNK):
+            yield from reader.read(first, min(first + CHUNK, reader.num_records()))
     else:
-        source = made.as_data_source(split=split)
-        for first in range(0, len(source), CHUNK):
-            yield from source.__getitems__(list(range(first, min(first + CHUNK, len(source)))))
+        raise ValueError(f'bioprop reads array_record and tfrecord, not {file_format.value}')

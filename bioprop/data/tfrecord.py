@@ -24,7 +24,10 @@ def offsets(path: epath.PathLike) -> list[tuple[int, int]]:
             header = file.read(HEADER)
             length = struct.unpack('<Q', header[:8])[0] if len(header) == HEADER else size
             if position + HEADER + length + FOOTER > size:
-                raise UserError(f'{path} is truncated: it ends inside record {len(index)}')
+                raise UserError(
+                    f'{path} is truncated: it ends inside record {len(index)}; '
+                    'copy that file again, or delete its folder and prepare the set again'
+                )
             index.append((position + HEADER, length))
             position += HEADER + length + FOOTER
     return index

@@ -52,10 +52,12 @@ class Layer(NamedTuple):
         return {'kernel': self.init_kernel(key), 'bias': self.init_bias()}
 
     def init_kernel(self, key: jax.Array) -> jax.Array:
+        """Uniform within sqrt(6 / (fan in + fan out))."""
         limit = math.sqrt(6 / sum(self.fans))
         return jax.random.uniform(key, self.kernel_shape, minval=-limit, maxval=limit)
 
     def init_bias(self) -> jax.Array:
+        """Zeros."""
         return jnp.zeros(self.bias_shape)
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:

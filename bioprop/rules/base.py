@@ -73,6 +73,7 @@ class Rule(NamedTuple):
 
     @property
     def trains_feedback(self) -> bool:
+        """Whether there may be feedback weights to train."""
         return bool(self.feedback_loss or self.updates)
 
 

@@ -1,0 +1,1 @@
+"""Launchers: what is run with bioprop, beyond one training run."""

@@ -1,0 +1,120 @@
+"""An epoch of BP through the training loop, against one written by hand and against its floor.
+
+`program` is the loop's compiled scan, `main` the loop's wall time for an epoch with its evaluation,
+records and checkpoints. Data and net are those of configs/mnist_bp.py; --dataset=mnist needs a
+prepared copy, the default trains on the set that ships.
+"""
+
+import functools
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+from absl import flags
+
+from bioprop import step
+from bioprop.config import paper, resolve
+from bioprop.run import make_run
+from bioprop.train import train
+from experiments.benchmarks import floor, timing
+from experiments.benchmarks.step import WIDTHS, plain_loss, plain_update, plain_weights
+
+DATASET = flags.DEFINE_string('dataset', 'mnist_mini', 'epoch: mnist_mini or mnist.')
+BATCH_SIZE = 100
+
+
+def configuration(batch_size: int, epochs: int) -> dict:
+    """configs/mnist_bp.py on the chosen data set."""
+    config = paper('mnist', 'bp')
+    config.update(dataset=DATASET.value, batch_size=batch_size, epochs=epochs)
+    return resolve(config)
+
+
+def plain_epoch(batch_size: int, images: step.Images):
+    """A call that trains one epoch in one scan, without bioprop."""
+    optimizer, weights = optax.adam(1.52e-4), plain_weights()
+    steps = len(images.label) // batch_size
+
+    def epoch(state):
+        carry, key = state
+        key, order_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, len(images.label))
+
+        def body(carry, places):
+            image = images.image[places].astype(jnp.float32) / 255
+            return plain_update(optimizer, carry, image, images.label[places]), None
+
+        places = order[: steps * batch_size].reshape(steps, batch_size)
+        return jax.lax.scan(body, carry, places)[0], key
+
+    return timing.stepper(epoch, ((weights, optimizer.init(weights)), jax.random.key(0)))
+
+
+def plain_evaluation(parts: dict[str, step.Images]):
+    """A call that evaluates validation and test set by hand, 1,000 images at a time."""
+
+    def evaluate(_):
+        def body(total, chunk):
+            image, label = chunk
+            return total + plain_loss(weights, image.astype(jnp.float32) / 255, label), None
+
+        total = jnp.zeros(())
+        for name in ('validation', 'test'):
+            part = parts[name]
+            size = min(1000, len(part.label))
+            chunks = (
+                part.image.reshape(-1, size, *part.image.shape[1:]),
+                part.label.reshape(-1, size),
+            )
+            total, _ = jax.lax.scan(body, total, chunks)
+        return total
+
+    weights = plain_weights()
+    return timing.stepper(evaluate, jnp.zeros(()))
+
+
+def main_seconds(batch_size: int) -> float:
+    """Wall time of one epoch of the whole loop: 8 epochs less 3, over 5."""
+    walls = []
+    for epochs in (3, 8):
+        with tempfile.TemporaryDirectory() as workdir:
+            began = time.perf_counter()
+            train(configuration(batch_size, epochs), Path(workdir), [])
+            walls.append(time.perf_counter() - began)
+    return (walls[1] - walls[0]) / 5
+
+
+def rows(batch_size: int, seconds: float) -> list[dict]:
+    """One row a contestant: ms for an epoch, and ratios to plain BP and to the floor.
+
+    `main` is to be held against `plain, evaluated`.
+    """
+    run = make_run(configuration(batch_size, 1))
+    state = step.init_state(run.learner, jax.random.key(0), run.hparams)
+    program = functools.partial(
+        step.train_steps, run.learner, run.passes[0], batch_size, run.steps_per_pass,
+        images=run.parts['train'], hparams=run.hparams,
+    )  # fmt: skip
+    items = floor.products('bp', WIDTHS, batch_size)
+    contestants = {
+        'program': timing.stepper(lambda state: program(state)[0], state),
+        'plain': plain_epoch(batch_size, run.parts['train']),
+        'floor': floor.run(items, floor.parameters(WIDTHS), run.steps_per_pass),
+        'plain evaluation': plain_evaluation(run.parts),
+    }
+    least = timing.interleave(contestants, seconds)
+    least['plain, evaluated'] = least['plain'] + least.pop('plain evaluation')
+    least['main'] = 1e3 * main_seconds(batch_size)
+    return [
+        {
+            'contestant': name,
+            'ms_epoch': least[name],
+            'images_per_second': 1e3 * run.steps_per_pass * batch_size / least[name],
+            'ratio_to_plain': least[name] / least['plain'],
+            'ratio_to_floor': least[name] / least['floor'],
+        }
+        for name in ('plain', 'program', 'plain, evaluated', 'main', 'floor')
+    ]

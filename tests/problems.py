@@ -1,0 +1,138 @@
+"""Small random problems: a net, a batch, weights and hyperparameters for any rule."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bioprop import networks, rules
+from bioprop.losses import Loss, softmax_cross_entropy
+from bioprop.networks import Network
+from bioprop.objective import objective
+from bioprop.rules import Context, Rule
+
+IN_SHAPE, HIDDEN, CLASSES, BATCH = (4, 3, 1), (7, 6, 5), 4, 6
+LAYERS = len(HIDDEN) + 1
+HPARAMS = {
+    'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8
+}  # fmt: skip
+
+# Equal arguments give the same object, so that the functions below compile once for all tests.
+fully_connected = functools.cache(networks.fully_connected)
+
+
+@functools.cache
+def make_rule(name):
+    """A rule by name, its width fit for a small net."""
+    return rules.get(name, **({'auxiliary_units': 3} if name == 'ao_sdtp' else {}))
+
+
+@functools.cache
+def _value_and_updates(network, rule, loss):
+    return jax.jit(jax.value_and_grad(objective(network, rule, loss), has_aux=True))
+
+
+@functools.cache
+def _deltas(network, rule, loss):
+    @jax.jit
+    def deltas(weights, batch, key, hparams):
+        states = network.states(weights['forward'], batch['image'])
+        return rule.signals(network, weights, states, Context(loss, batch, key, hparams))
+
+    return deltas
+
+
+@functools.cache
+def _states(network):
+    return jax.jit(network.states)
+
+
+@functools.cache
+def _shapes(network, rule, x64):
+    """Those of the weights; on x64 depends their type."""
+    key = jax.random.key(0)
+    return jax.eval_shape(lambda: rules.init_weights(key, network, rule))
+
+
+@functools.cache
+def _noise(loss):
+    return jax.jit(lambda batch, key, l, h: Context(loss, batch, key, {}).noise(l, h))
+
+
+class Problem(NamedTuple):
+    """Everything that an objective needs, with nothing at its initial value."""
+
+    network: Network
+    rule: Rule
+    loss: Loss
+    weights: dict
+    batch: dict
+    key: jax.Array
+    hparams: dict
+
+    @property
+    def objective(self):
+        return objective(self.network, self.rule, self.loss)
+
+    @property
+    def arguments(self):
+        return self.weights, self.batch, self.key, self.hparams
+
+    @property
+    def states(self):
+        return _states(self.network)(self.weights['forward'], self.batch['image'])
+
+    def noise(self, l, h):
+        return _noise(self.loss)(self.batch, self.key, l, h)
+
+    def with_hparams(self, **hparams):
+        new = {name: jnp.asarray(value, float) for name, value in hparams.items()}
+        return self._replace(hparams=self.hparams | new)
+
+    def value_and_updates(self):
+        """((value, aux), updates): the rule through the objective."""
+        return _value_and_updates(self.network, self.rule, self.loss)(*self.arguments)
+
+    def updates(self):
+        return self.value_and_updates()[1]
+
+    def deltas(self):
+        return _deltas(self.network, self.rule, self.loss)(*self.arguments)
+
+
+def random_like(random, tree, scale=0.5):
+    """Normal arrays, biases too, in the shapes of a tree."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), tree
+    )
+
+
+def problem(rule, activation='tanh', network=None, loss=softmax_cross_entropy, seed=0, size=BATCH):
+    """A random problem for a rule, or for the rule of a name."""
+    rule = make_rule(rule) if isinstance(rule, str) else rule
+    network = network or fully_connected(IN_SHAPE, HIDDEN, CLASSES, activation)
+    random = np.random.default_rng(seed)
+    weights = random_like(random, _shapes(network, rule, jax.config.jax_enable_x64))
+    if loss is softmax_cross_entropy:
+        label = jnp.asarray(random.integers(CLASSES, size=size), jnp.int32)
+    else:
+        label = jnp.asarray(random.uniform(size=(size, *network.out_shape)), float)
+    batch = {
+        'image': jnp.asarray(random.normal(size=(size, *network.in_shape)), float),
+        'label': label,
+        'index': jnp.arange(size),
+    }
+    hparams = {name: jnp.asarray(value, float) for name, value in HPARAMS.items()}
+    return Problem(network, rule, loss, weights, batch, jax.random.key(seed), hparams)
+
+
+def numpy(tree):
+    """The tree with NumPy arrays for leaves, keys as their data."""
+    return jax.tree.map(_numpy, tree)
+
+
+def _numpy(x):
+    x = jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    return np.asarray(x)

@@ -1,0 +1,193 @@
+"""The command line: a run and its workdir, and bad input, each as a user would do it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    '--config.dataset=mnist_mini', '--config.hidden=(16,16)', '--config.epochs=2',
+    '--config.batch_size=500',
+)  # fmt: skip
+
+
+def bioprop(workdir, *arguments, config='configs/mnist_dtp.py'):
+    """Runs the program on mnist_mini and a small net."""
+    command = [sys.executable, '-m', 'bioprop.main', f'--config={config}', f'--workdir={workdir}']
+    environment = {k: v for k, v in os.environ.items() if k != 'TFDS_DATA_DIR'}
+    return subprocess.run(
+        [*command, *SMALL, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def refused(done, *words):
+    """Whether it ended in one message with those words, without a traceback."""
+    message = done.stderr.strip()
+    assert done.returncode not in (0, None), done.stdout
+    assert 'Traceback' not in message
+    assert message.startswith('bioprop: '), message
+    for word in words:
+        assert word in message
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """The workdir of a finished run, and what was printed."""
+    workdir = tmp_path_factory.mktemp('runs') / 'run'
+    done = bioprop(workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def test_workdir_holds_what_is_promised(finished):
+    workdir, _ = finished
+    config = json.loads((workdir / 'config.json').read_text())
+    assert config['config']['lr'] == 0.000757  # table 5, MNIST FC, DTP parallel
+    assert config['config']['alpha'] == 0.15008
+    assert '--config.epochs=2' in config['overrides']
+    assert config['versions'].keys() >= {'python', 'jax', 'bioprop'}
+    assert 'commit' in config
+    assert list((workdir / 'tensorboard').glob('*tfevents*'))
+    assert list((workdir / 'checkpoints').glob('[0-9]*'))
+
+
+def test_summary(finished):
+    summary = json.loads((finished[0] / 'summary.json').read_text())
+    assert summary.keys() >= {
+        'rule', 'net', 'dataset', 'schedule', 'seed', 'epochs', 'train_error', 'validation_error',
+        'test_error_at_best_validation', 'best_test_error', 'best_epoch', 'examples_per_second',
+        'seconds', 'diverged',
+    }  # fmt: skip
+    records = [
+        json.loads(line) for line in (finished[0] / 'metrics.jsonl').read_text().splitlines()
+    ]
+    scores = [r for r in records if r['kind'] == 'eval']
+    best = min(scores, key=lambda r: r['validation_error'])
+    assert [r['step'] for r in scores] == [9, 18]
+    assert summary['validation_error'] == best['validation_error']
+    assert summary['test_error_at_best_validation'] == best['test_error']
+    assert summary['best_test_error'] == min(r['test_error'] for r in scores)
+    assert 0 < summary['best_test_error'] < 95
+    assert summary['epochs'] == 2
+    assert not summary['diverged']
+
+
+def test_console_shows_devices_net_counts_and_progress(finished):
+    output = finished[1]
+    # 784 x 16 + 16, 16 x 16 + 16, 16 x 10 + 10; DTP trains g_2 alone: 16 x 16 + 16
+    for words in (
+        'cpu',
+        '28x28x1 -> 16 -> 16 -> 10',
+        '13,002 forward, 272 feedback',
+        'ETA',
+        'images/s',
+    ):
+        assert words in output
+
+
+def test_same_command_again_changes_nothing(finished):
+    workdir, _ = finished
+    before = (workdir / 'summary.json').read_text(), (workdir / 'metrics.jsonl').read_text()
+    assert bioprop(workdir).returncode == 0
+    assert before == (
+        (workdir / 'summary.json').read_text(),
+        (workdir / 'metrics.jsonl').read_text(),
+    )
+
+
+def test_changed_config_is_refused_with_its_keys(finished):
+    workdir, _ = finished
+    before = (workdir / 'config.json').read_text()
+    refused(
+        bioprop(workdir, '--config.lr=0.5', '--config.seed=3'), 'lr: 0.000757 -> 0.5', 'seed: 0'
+    )
+    assert (workdir / 'config.json').read_text() == before
+
+
+def test_damaged_checkpoint_names_the_cure(finished, tmp_path):
+    workdir = tmp_path / 'copy'
+    subprocess.run(['cp', '-r', finished[0], workdir], check=True)
+    last = workdir / 'checkpoints' / '18'
+    for file in last.rglob('*'):
+        if file.is_file() and file.stat().st_size > 2000:
+            os.truncate(file, 1000)
+    refused(bioprop(workdir), str(last), 'damaged', 'Delete that folder')
+    subprocess.run(['rm', '-r', last], check=True)
+    done = bioprop(workdir)
+    assert done.returncode == 0
+    assert 'resumed at step 9' in done.stdout
+    drop = ('seconds', 'examples_per_second')
+    one, two = (json.loads((w / 'summary.json').read_text()) for w in (workdir, finished[0]))
+    assert {k: v for k, v in one.items() if k not in drop} == {
+        k: v for k, v in two.items() if k not in drop
+    }
+
+
+def test_argument_string_equals_override(tmp_path):
+    """Both are resolved after they are parsed: alternating has its own published settings."""
+    done = bioprop(tmp_path / 'a', config='configs/mnist_dtp.py:schedule=alternating')
+    assert done.returncode == 0, done.stderr
+    done = bioprop(tmp_path / 'b', '--config.schedule=alternating')
+    assert done.returncode == 0, done.stderr
+    a, b = (json.loads((tmp_path / x / 'config.json').read_text())['config'] for x in 'ab')
+    assert a == b
+    assert a['inverse_lr'] == 0.004593
+    a, b = (json.loads((tmp_path / x / 'summary.json').read_text()) for x in 'ab')
+    assert a['best_test_error'] == b['best_test_error']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--config.epcohs=3'], ['epcohs', 'epochs']),
+        (['--config.epochs=three'], ['epochs', 'three']),
+        (['--config.epochs=0'], ['epochs', 'at least 1']),
+        (['--config.rule=dpt'], ["'dpt'", "'dtp'"]),
+        (['--config.rule=no_such:rule'], ['no_such']),
+        (['--config.schedule=alternate'], ['alternate', 'alternating']),
+        (['--config.rule=bp', '--config.schedule=alternating'], ['bp', 'parallel']),
+        (['--config.sigma=much'], ['sigma', 'number']),
+        (['--config.sigma=(0.1,0.2)'], ['sigma', '3 layers']),
+        (['--config.optimizer=adamm'], ['adamm']),
+        (['--config.dataset=cifar10', '--config.data_dir=/nowhere'], ['prepare cifar10']),
+        (['--config.dataset=mnits'], ['mnits', 'mnist']),
+        (['--config.batch_size=100000'], ['batch_size']),
+        (['--config.paper_dataset=none'], ['--config.lr=VALUE']),
+        (['extra'], ['extra']),
+    ],
+)
+def test_bad_input_is_refused_before_the_workdir_is_made(tmp_path, arguments, words):
+    refused(bioprop(tmp_path / 'run', *arguments), *words)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_bad_config_files(tmp_path):
+    refused(bioprop(tmp_path / 'run', config='configs/no_such.py'), 'no_such.py')
+    refused(bioprop(tmp_path / 'run', config='configs/mnist_dtp.py:schdule=parallel'), 'schedule')
+    refused(bioprop(tmp_path / 'run', config='configs/mnist_dtp.py:epochs=many'), 'epochs', 'int')
+
+
+def test_unwritable_workdir():
+    refused(bioprop('/proc/run'), '/proc/run')
+
+
+def test_divergence_keeps_a_workdir_that_a_smaller_rate_can_continue(tmp_path):
+    workdir = tmp_path / 'run'
+    diverging = ('--config.optimizer=sgd', '--config.lr=1e38')
+    refused(bioprop(workdir, *diverging), 'diverged', 'smaller --config.lr')
+    assert json.loads((workdir / 'summary.json').read_text())['diverged']
+    done = bioprop(workdir, '--config.optimizer=sgd', '--config.lr=0.01')
+    assert done.returncode == 0, done.stderr
+    assert not json.loads((workdir / 'summary.json').read_text())['diverged']
+
+
+def test_help_helps():
+    done = subprocess.run(
+        [sys.executable, '-m', 'bioprop.main', '--help'], cwd=ROOT, capture_output=True, text=True
+    )
+    assert '--config=configs/' in done.stdout
+    assert '--workdir' in done.stdout

@@ -1,0 +1,102 @@
+"""Killed at random moments and resumed equals never killed, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TIMES = ('seconds', 'examples_per_second')
+
+
+def command(workdir, schedule):
+    return [
+        sys.executable, '-m', 'bioprop.main', f'--config=configs/mnist_dtp.py:schedule={schedule}',
+        f'--workdir={workdir}', '--config.dataset=mnist_mini', '--config.hidden=(32,32,32)',
+        '--config.epochs=3', '--config.batch_size=50', '--config.steps_per_call=30',
+        '--config.checkpoint_seconds=0', '--config.inverse_weight_decay=0.001',
+    ]  # fmt: skip
+
+
+def lines(workdir):
+    path = workdir / 'metrics.jsonl'
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def without_times(record):
+    return {name: value for name, value in record.items() if name not in TIMES}
+
+
+def outcome(workdir):
+    """(weights and moments, records, summary) of a finished run."""
+    folder = workdir / 'checkpoints'
+    last = max(int(path.name) for path in folder.glob('[0-9]*'))
+    state = ocp.StandardCheckpointer().restore(folder / str(last) / 'default')
+    state['key'] = jax.random.key_data(state['key'])
+    records = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    summary = json.loads((workdir / 'summary.json').read_text())
+    return state, [without_times(record) for record in records], without_times(summary)
+
+
+@pytest.mark.parametrize('schedule', ['parallel', 'alternating', 'alternating_step'])
+def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
+    calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
+    subprocess.run(command(calm, schedule), cwd=ROOT, check=True, capture_output=True)
+    total = lines(calm)
+
+    # One kill in each quarter of the records; in the alternating schedule the first two fall into
+    # the feedback and the forward pass of the first epoch.
+    dice = random.Random(schedule)
+    kills = sorted(dice.randrange(1, total - 2) for _ in range(2))
+    if schedule == 'alternating':
+        kills = [dice.randrange(1, 3), dice.randrange(4, 6)]
+    for reached in kills:
+        with subprocess.Popen(
+            command(stormy, schedule), cwd=ROOT, stdout=subprocess.DEVNULL
+        ) as run:
+            while lines(stormy) < reached and run.poll() is None:
+                time.sleep(0.002)
+            time.sleep(dice.uniform(0, 0.05))
+            run.send_signal(signal.SIGKILL)
+    done = subprocess.run(command(stormy, schedule), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'resumed at step' in done.stdout
+
+    (state, *rest), (expected, *expected_rest) = outcome(stormy), outcome(calm)
+    assert rest == expected_rest
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+
+
+def small_disk(folder, megabytes):
+    """Mounts a small file system; skips where that is not allowed."""
+    folder.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', f'size={megabytes}M', 'tmpfs', str(folder)]
+    if os.name != 'posix' or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip('cannot mount a small file system here')
+
+
+def test_full_disk_stops_with_a_message_and_loses_nothing(tmp_path):
+    disk = tmp_path / 'disk'
+    small_disk(disk, 4)
+    try:
+        run = command(disk / 'run', 'alternating')
+        (disk / 'ballast').write_bytes(bytes(2_000_000))
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.strip().startswith('bioprop: the disk of')
+        assert 'Traceback' not in done.stderr
+        subprocess.run(['mount', '-o', 'remount,size=64M', disk], check=True)
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    finally:
+        subprocess.run(['umount', disk], check=True)

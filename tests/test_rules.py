@@ -1,0 +1,488 @@
+"""Rules: the identities that tie them to the chain rule, to each other and to the paper."""
+
+import functools
+import sys
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import (
+    BATCH,
+    CLASSES,
+    HIDDEN,
+    HPARAMS,
+    IN_SHAPE,
+    LAYERS,
+    fully_connected,
+    make_rule,
+    numpy,
+    problem,
+)
+
+from bioprop import optim, rules, step
+from bioprop.errors import UserError
+from bioprop.losses import LOSSES
+from bioprop.rules import ao_sdtp, dtp, sdtp
+
+pytestmark = pytest.mark.usefixtures('quick')
+TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
+FUNCTIONS = {
+    'tanh': (np.tanh, lambda h: 1 - h**2),
+    'relu': (lambda a: np.maximum(a, 0), lambda h: (h > 0).astype(h.dtype)),
+}  # s and, in terms of h, its slope
+each_rule = pytest.mark.parametrize('name', sorted(rules.RULES))
+each_target_rule = pytest.mark.parametrize('name', TARGET_RULES)
+each_activation = pytest.mark.parametrize('activation', sorted(FUNCTIONS))
+close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
+
+
+@functools.cache
+def plain_gradient(network, loss):
+    """jax.grad of the plain mean loss."""
+
+    def plain(forward, h, label):
+        for layer, params in zip(network.layers, forward, strict=True):
+            h = layer.apply(params, h)
+        return jnp.mean(loss.value(h, label))
+
+    return jax.jit(jax.grad(plain))
+
+
+def bp_updates(p):
+    gradient = plain_gradient(p.network, p.loss)
+    return gradient(p.weights['forward'], p.batch['image'], p.batch['label'])
+
+
+def slopes(p, activation):
+    """s'_1 .. s'_L in NumPy."""
+    hidden = [FUNCTIONS[activation][1](h) for h in numpy(p.states)[1:-1]]
+    return [*hidden, np.ones((BATCH, CLASSES))]
+
+
+def local_updates(p, deltas, activation):
+    """dW_l = h_{l-1}^T (s'_l delta_l) / batch, db_l = its sum over the batch, in NumPy."""
+    h = [np.reshape(state, (BATCH, -1)) for state in numpy(p.states)]
+    errors = [s * d / BATCH for s, d in zip(slopes(p, activation), numpy(deltas), strict=True)]
+    return tuple({'kernel': h[l].T @ error, 'bias': error.sum(0)} for l, error in enumerate(errors))
+
+
+def softmax(a):
+    exponential = np.exp(a - a.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)
+
+
+def output_error(p):
+    """softmax - onehot, in NumPy."""
+    return softmax(numpy(p.states)[-1]) - np.eye(CLASSES)[numpy(p.batch['label'])]
+
+
+# ------------------------------------------------------------------ gradient rules
+
+
+@each_activation
+@pytest.mark.parametrize('loss', sorted(LOSSES))
+def test_bp_is_the_gradient_of_the_plain_loss(activation, loss, x64, strict):
+    p = problem('bp', activation, loss=LOSSES[loss])
+    close(p.updates()['forward'], bp_updates(p))
+
+
+def test_bp_in_float32_is_the_gradient_of_the_plain_loss(strict):
+    p = problem('bp')
+    chex.assert_trees_all_close(p.updates()['forward'], bp_updates(p), rtol=1e-5, atol=1e-7)
+
+
+@each_activation
+def test_fa_with_the_forward_kernels_is_bp(activation, x64):
+    p = problem('fa', activation).with_hparams(feedback_scale=1)
+    kernels = (None, *(params['kernel'] for params in p.weights['forward'][1:]))
+    p = p._replace(weights=p.weights | {'fixed': kernels})
+    close(p.updates()['forward'], bp_updates(p))
+
+
+@each_activation
+def test_fa_is_the_chain_rule_with_b(activation, x64):
+    p = problem('fa', activation)
+    slope, b = slopes(p, activation), numpy(p.weights['fixed'])
+    deltas = [output_error(p)]
+    for l in (4, 3, 2):
+        deltas.insert(0, HPARAMS['feedback_scale'] * (slope[l - 1] * deltas[0]) @ b[l - 1].T)
+    close(p.updates()['forward'], local_updates(p, tuple(deltas), activation))
+
+
+@each_activation
+def test_dfa_is_its_closed_form(activation, x64):
+    p = problem('dfa', activation)
+    e, b = output_error(p), numpy(p.weights['fixed'])
+    deltas = (*(HPARAMS['feedback_scale'] * e @ b[l - 1].T for l in (1, 2, 3)), e)
+    close(p.updates()['forward'], local_updates(p, deltas, activation))
+
+
+def test_feedback_scale_multiplies_fa_once_a_layer_and_dfa_once(x64):
+    for name, powers in (('fa', (3, 2, 1, 0)), ('dfa', (1, 1, 1, 0))):
+        p = problem(name)
+        unit = p.with_hparams(feedback_scale=1).deltas()
+        scaled = p.with_hparams(feedback_scale=3).deltas()
+        close(scaled, tuple(3**power * d for power, d in zip(powers, unit, strict=True)))
+
+
+def test_random_feedback_is_glorot_uniform_and_not_the_forward_kernel():
+    network = fully_connected((40,), (50, 60), 30)
+    key = jax.random.key(0)
+    fa, dfa = (rules.init_weights(key, network, make_rule(name)) for name in ('fa', 'dfa'))
+    assert fa['feedback'] == dfa['feedback'] == ()
+    assert fa['fixed'][0] is None
+    assert dfa['fixed'][2] is None
+    shapes = (*((fa, l, shape) for l, shape in ((1, (50, 60)), (2, (60, 30)))),
+              *((dfa, l, shape) for l, shape in ((0, (50, 30)), (1, (60, 30)))))  # fmt: skip
+    for weights, l, shape in shapes:
+        b, limit = np.asarray(weights['fixed'][l]), np.sqrt(6 / sum(shape))
+        assert b.shape == shape
+        assert 0.99 * limit < abs(b).max() <= limit
+        np.testing.assert_allclose(b.std(), limit / np.sqrt(3), rtol=0.05)
+    for l in (1, 2):
+        assert not np.any(fa['fixed'][l] == fa['forward'][l]['kernel'])
+
+
+# ------------------------------------------------------------------ every rule
+
+
+@each_activation
+@each_rule
+def test_forward_update_is_the_vjp_of_its_layer_alone_at_delta(name, activation, x64, strict):
+    p = problem(name, activation)
+    close(p.updates()['forward'], local_updates(p, p.deltas(), activation))
+
+
+@each_rule
+def test_every_rule_starts_from_the_same_forward_weights(name):
+    network, key = fully_connected(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(3)
+    weights = rules.init_weights(key, network, make_rule(name))
+    expected = rules.init_weights(key, network, make_rule('bp'))['forward']
+    chex.assert_trees_all_equal(weights['forward'], expected)
+
+
+@each_rule
+def test_hparams_of_equal_value_in_every_layer_equal_the_scalar(name, x64):
+    p = problem(name)
+    close(vectors(p).value_and_updates(), p.value_and_updates())
+
+
+def changed(p, old, new):
+    """The layers l = 1..L where two tuples of trees differ."""
+    pairs = zip(numpy(old), numpy(new), strict=True)
+    leaves = [zip(*map(jax.tree.leaves, pair), strict=True) for pair in pairs]
+    return {l for l, both in enumerate(leaves, 1) if any((a != b).any() for a, b in both)}
+
+
+def vectors(p):
+    """The problem with every hyperparameter given layer by layer."""
+    return p.with_hparams(**{name: [value] * LAYERS for name, value in HPARAMS.items()})
+
+
+def one_differs(p, name, l):
+    """The problem with hyperparameter `name` doubled at layer l alone."""
+    values = HPARAMS[name] * (1 + np.eye(LAYERS)[l - 1])
+    return vectors(p).with_hparams(**{name: values})
+
+
+@pytest.mark.parametrize('l', [1, 2, 3])
+@each_target_rule
+def test_scale_of_layer_l_scales_delta_l_alone(name, l, x64):
+    p = problem(name)
+    expected = list(p.deltas())
+    expected[l - 1] = 2 * expected[l - 1]
+    close(one_differs(p, 'scale', l).deltas(), tuple(expected))
+
+
+@pytest.mark.parametrize('l', [2, 3, 4])
+@each_target_rule
+def test_inverse_scale_of_layer_l_scales_the_update_of_v_l_alone(name, l, x64):
+    p = problem(name)
+    expected = list(p.updates()['feedback'])
+    expected[l - 1] = jax.tree.map(lambda u: 2 * u, expected[l - 1])
+    close(one_differs(p, 'inverse_scale', l).updates()['feedback'], tuple(expected))
+
+
+@pytest.mark.parametrize('l', [2, 3, 4])
+@each_target_rule
+def test_sigma_of_layer_l_acts_on_v_l_alone(name, l, x64):
+    p = problem(name)
+    expected, updates = p.updates(), one_differs(p, 'sigma', l).updates()
+    trained = {2, 3} if name == 'dtp' else {2, 3, 4}
+    assert changed(p, expected['feedback'], updates['feedback']) == {l} & trained
+    chex.assert_trees_all_equal(expected['forward'], updates['forward'])
+
+
+@pytest.mark.parametrize('l', [2, 3, 4])
+def test_feedback_scale_of_layer_l_scales_b_l_alone(l, x64):
+    for name, scaled in (('fa', set(range(1, l))), ('dfa', {l} & {1, 2, 3})):
+        p = problem(name)
+        expected = tuple(d * (2 if k in scaled else 1) for k, d in enumerate(p.deltas(), 1))
+        close(one_differs(p, 'feedback_scale', l).deltas(), expected)
+
+
+def test_alpha_is_the_one_of_the_output_layer(x64):
+    p = problem('dtp')
+    old = p.deltas()
+    close(tuple(one_differs(p, 'alpha', 2).deltas()), old)
+    close(one_differs(p, 'alpha', LAYERS).deltas()[-2:], (2 * old[-2], old[-1]))
+
+
+def test_noise_is_standard_normal_and_of_its_own_for_each_layer_and_place():
+    p = problem('dtp')
+    h = np.zeros((BATCH, 500), np.float32)
+    noise = np.stack([p.noise(l, h) for l in (2, 3)]).reshape(2 * BATCH, 500)
+    correlation = noise @ noise.T / 500
+    np.testing.assert_allclose(correlation, np.eye(2 * BATCH), atol=0.25)
+    np.testing.assert_allclose(noise.mean(), 0, atol=0.05)
+    np.testing.assert_allclose((noise**4).mean(), 3, rtol=0.1)
+
+
+def test_noise_follows_the_global_index_of_the_example():
+    p = problem('dtp')
+    h, order = jnp.zeros((BATCH, 5)), jnp.array([4, 1, 5])
+    share = p._replace(batch=p.batch | {'index': order})
+    chex.assert_trees_all_equal(share.noise(2, h[:3]), p.noise(2, h)[order])
+
+
+# ------------------------------------------------------------------ target rules
+
+
+def written_out(p, name, activation, feedback=None, np=np):
+    """(deltas, inverse loss) in plain NumPy, from the equations of the paper.
+
+    Given the feedback weights as jax arrays and np=jax.numpy, the loss can be differentiated.
+    """
+    s = {'tanh': np.tanh, 'relu': lambda a: np.maximum(a, 0)}[activation]
+    forward, v = numpy(p.weights['forward']), feedback or numpy(p.weights['feedback'])
+    states = numpy(p.states)
+
+    def f(l, x):
+        a = x @ forward[l - 1]['kernel'] + forward[l - 1]['bias'][None]
+        return a if l == LAYERS else s(a)
+
+    def g(l, y):
+        return s(y @ v[l - 1]['kernel'].T + v[l - 1]['bias'][None])
+
+    def top(output, h):
+        if name != 'ao_sdtp':
+            return output
+        return np.concatenate([output, np.tanh(h @ numpy(p.weights['fixed']))], axis=-1)
+
+    h = [np.reshape(numpy(p.batch['image']), (BATCH, -1))]
+    for l in range(1, LAYERS + 1):
+        h.append(f(l, h[-1]))
+    o, label = softmax(h[-1]), np.eye(CLASSES)[numpy(p.batch['label'])]
+    below = h[LAYERS - 1]
+    t = {}
+    if name == 'dtp':
+        t[LAYERS - 1] = below - HPARAMS['alpha'] * (o - label) @ forward[-1]['kernel'].T
+    else:
+        t[LAYERS - 1] = below + g(LAYERS, top(label, below)) - g(LAYERS, top(o, below))
+    for l in range(LAYERS - 2, 0, -1):
+        t[l] = h[l] + g(l + 1, t[l + 1]) - g(l + 1, h[l + 1])
+    # the gradient with respect to h_l of scale ||h_l - t_l||^2
+    deltas = [2 * HPARAMS['scale'] * (h[l] - t[l]) for l in range(1, LAYERS)]
+
+    loss = 0.0
+    for l in range(2, LAYERS if name == 'dtp' else LAYERS + 1):
+        noisy = h[l - 1] + HPARAMS['sigma'] * numpy(p.noise(l, states[l - 1]))
+        up = f(l, noisy) if l < LAYERS else top(softmax(f(l, noisy)), noisy)
+        goal = noisy if name == 'dtp' else h[l - 1]
+        loss += HPARAMS['inverse_scale'] * ((g(l, up) - goal) ** 2).sum() / BATCH
+    return (*deltas, o - label), loss
+
+
+@each_activation
+@each_target_rule
+def test_targets_and_inverse_loss_are_those_of_the_paper(name, activation, x64, strict):
+    p = problem(name, activation)
+    deltas, loss = written_out(p, name, activation)
+    close(p.deltas(), deltas)
+    (_, aux), updates = p.value_and_updates()
+    close(aux['feedback_loss'], loss)
+    close(updates['forward'], local_updates(p, deltas, activation))
+
+
+@each_activation
+@each_target_rule
+def test_feedback_update_is_the_gradient_of_the_written_inverse_loss(name, activation, x64):
+    p = problem(name, activation)
+    gradient = jax.grad(lambda feedback: written_out(p, name, activation, feedback, jnp)[1])
+    close(p.updates()['feedback'], gradient(p.weights['feedback']))
+
+
+@each_target_rule
+def test_inverse_loss_gives_no_gradient_to_the_forward_weights(name, x64):
+    p = problem(name)
+    louder = p.with_hparams(inverse_scale=100, sigma=3).updates()
+    chex.assert_trees_all_equal(louder['forward'], p.updates()['forward'])
+    assert changed(p, louder['feedback'], p.updates()['feedback'])
+
+
+def test_each_rule_trains_the_inverses_that_it_uses():
+    network, aux = fully_connected(IN_SHAPE, HIDDEN, CLASSES), 3
+    v = {2: (7, 6), 3: (6, 5), 4: (5, 4)}
+    expected = {'dtp': {2: v[2], 3: v[3]}, 'sdtp': v, 'ao_sdtp': v | {4: (5, CLASSES + aux)}}
+    for name, shapes in expected.items():
+        p = problem(name, network=network)
+        for tree in (p.weights['feedback'], jax.eval_shape(p.updates)['feedback']):
+            found = {l: params['kernel'].shape for l, params in enumerate(tree, 1) if params}
+            assert found == shapes
+            biases = {l: params['bias'].shape for l, params in enumerate(tree, 1) if params}
+            assert biases == {l: shape[:1] for l, shape in shapes.items()}
+
+
+def transposed_jacobians(p, top=lambda o: 1.0):
+    """g_l(y) = W_l (s'_l * y) at the states of p; at the top it is that of the logits.
+
+    `top` multiplies what comes in there. Auxiliary units get a random kernel beside W_L.
+    """
+    states, forward = p.states, p.weights['forward']
+
+    def inverse(network, weights, l, y):
+        layer, kernel = network.layers[l - 1], forward[l - 1]['kernel']
+        if l < len(states) - 1:
+            return layer.transpose(kernel, layer.slope(states[l]) * y)
+        extra = jax.random.normal(jax.random.key(9), (len(kernel), y.shape[-1] - CLASSES))
+        y = y * top(p.loss.output(states[-1]))
+        return layer.transpose(jnp.concatenate([kernel, extra], axis=-1), y)
+
+    return inverse
+
+
+@each_activation
+@pytest.mark.parametrize('loss', sorted(LOSSES))
+def test_dtp_with_transposed_jacobians_is_bp(activation, loss, x64):
+    p = problem('dtp', activation, loss=LOSSES[loss]).with_hparams(alpha=1, scale=0.5)
+    p = p._replace(rule=dtp(inverse=transposed_jacobians(p)))
+    close(p.updates()['forward'], bp_updates(p))
+
+
+@each_activation
+@pytest.mark.parametrize('units', [0, 3])
+def test_sdtp_and_ao_sdtp_with_transposed_jacobians_are_bp(activation, units, x64):
+    """For softmax o - label is dL/dlogits, so the top inverse is the logits' transpose."""
+    p = problem(ao_sdtp(units), activation).with_hparams(scale=0.5)
+    p = p._replace(rule=ao_sdtp(units, inverse=transposed_jacobians(p)))
+    close(p.updates()['forward'], bp_updates(p))
+
+
+def test_sdtp_of_squared_error_is_bp_with_the_jacobian_of_its_output(x64):
+    """dL/dlogits = 2 (o - label) o (1 - o): the slope belongs to g_L, the 2 to the scale."""
+    p = problem('sdtp', loss=LOSSES['squared_error']).with_hparams(scale=1)
+    p = p._replace(rule=sdtp(inverse=transposed_jacobians(p, top=lambda o: o * (1 - o))))
+    close(p.updates()['forward'], bp_updates(p))
+
+
+def test_exact_inverses_of_a_linear_net_carry_displacements_by_w_inverse(x64):
+    network = fully_connected((5,), (5, 5, 5), CLASSES, 'linear')
+    p = problem('dtp', network=network)
+    kernels = [params['kernel'] + jnp.eye(*params['kernel'].shape) for params in
+               p.weights['forward']]  # fmt: skip
+    forward = tuple(
+        {'kernel': kernel, 'bias': params['bias']}
+        for kernel, params in zip(kernels, p.weights['forward'], strict=True)
+    )
+
+    def inverse(network, weights, l, y):
+        params = weights['forward'][l - 1]
+        return jnp.linalg.solve(params['kernel'].T, (y - params['bias'][None]).T).T
+
+    p = p._replace(rule=dtp(inverse=inverse), weights=p.weights | {'forward': forward})
+    deltas = p.deltas()
+    for l in (2, 3):
+        close(deltas[l - 2] @ kernels[l - 1], deltas[l - 1])
+    (_, aux), _ = p.value_and_updates()
+    np.testing.assert_allclose(aux['feedback_loss'], 0, atol=1e-20)  # DTP keeps the noise
+
+
+def test_z_is_the_same_in_target_and_state():
+    calls = []
+
+    def spy(network, weights, l, y):
+        calls.append((l, y))
+        return rules.target_propagation.inverse(network, weights, l, y)
+
+    p = problem(ao_sdtp(3, inverse=spy))
+    with jax.disable_jit():
+        p.deltas()
+    tops = [y for l, y in calls if l == LAYERS]
+    h, projection = numpy(p.states)[-2], numpy(p.weights['fixed'])
+    assert len(tops) == 2
+    for y in tops:
+        np.testing.assert_allclose(y[:, CLASSES:], np.tanh(h @ projection), rtol=1e-5)
+    chex.assert_trees_all_equal(tops[0][:, CLASSES:], tops[1][:, CLASSES:])
+
+
+def trajectory(rule, steps=3):
+    """Initial state, first updates and the states of a few parallel steps."""
+
+    def sgd(hparams):
+        return optim.optimizer('sgd', 0.1, momentum=0.9)
+
+    p = problem(rule)
+    learner = step.Learner(p.network, rule, p.loss, {'forward': sgd, 'feedback': sgd})
+    states = [jax.jit(functools.partial(step.init_state, learner))(p.key, p.hparams)]
+    one_step = jax.jit(functools.partial(step.train_step, learner, (step.BOTH,)))
+    for _ in range(steps):
+        states.append(one_step(states[-1], p.batch, p.hparams)[0])
+    return numpy((p.updates(), states))
+
+
+def test_ao_sdtp_without_auxiliary_units_is_bit_equal_to_sdtp():
+    chex.assert_trees_all_equal(trajectory(ao_sdtp(auxiliary_units=0)), trajectory(sdtp()))
+
+
+@pytest.mark.parametrize('units', [0, 3])
+def test_keys_of_the_inverses_do_not_depend_on_the_auxiliary_units(units):
+    network, key = fully_connected(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(5)
+    feedback = rules.init_weights(key, network, ao_sdtp(units))['feedback']
+    key_rule = jax.random.fold_in(key, 1)  # 0 is the forward weights'
+    key_inverses = jax.random.fold_in(key_rule, 0)  # 1 is the projection's
+    for l, shape in ((2, (7, 6)), (3, (6, 5)), (4, (5, CLASSES + units))):
+        limit = np.sqrt(6 / sum(shape))
+        key_l = jax.random.fold_in(key_inverses, l)
+        expected = jax.random.uniform(key_l, shape, minval=-limit, maxval=limit)
+        chex.assert_trees_all_close(feedback[l - 1]['kernel'], expected, rtol=1e-6)
+        chex.assert_trees_all_equal(feedback[l - 1]['bias'], jnp.zeros(shape[0]))
+
+
+# ------------------------------------------------------------------ the registry
+
+
+def test_get_suggests_the_name_that_was_meant():
+    with pytest.raises(UserError, match="no rule 'stdp'; did you mean 'sdtp'"):
+        rules.get('stdp')
+
+
+def test_get_lists_the_names_where_none_is_near():
+    with pytest.raises(UserError, match='known: ao_sdtp, bp, dfa, dtp, fa, sdtp'):
+        rules.get('zzzzzz')
+
+
+def test_get_passes_the_options_on():
+    network = fully_connected(IN_SHAPE, HIDDEN, CLASSES)
+    rule = rules.get('ao_sdtp', auxiliary_units=11)
+    weights = rules.init_weights(jax.random.key(0), network, rule)
+    assert weights['fixed'].shape == (HIDDEN[-1], 11)
+
+
+def test_get_refuses_an_option_that_the_rule_does_not_take():
+    with pytest.raises(UserError, match=r"rule 'bp' does not take the options.*units"):
+        rules.get('bp', units=3)
+
+
+def test_get_loads_a_rule_from_the_users_own_module(tmp_path, monkeypatch):
+    (tmp_path / 'users_own_rule.py').write_text(
+        'from bioprop.rules import bp\ndef mine(sign):\n    return bp()._replace(hparams=(sign,))\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'users_own_rule', raising=False)
+    assert rules.get('users_own_rule:mine', sign='plus').hparams == ('plus',)
+    with pytest.raises(UserError, match='users_own_rule:yours'):
+        rules.get('users_own_rule:yours')
+    with pytest.raises(UserError, match='cannot be loaded: No module named'):
+        rules.get('no_module_of_this_name:mine')

@@ -1,0 +1,304 @@
+"""Steps: turns, optimisers, fixed feedback, evaluation, the order of examples, many devices."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from problems import CLASSES, HPARAMS, IN_SHAPE, fully_connected, make_rule, numpy, random_like
+
+from bioprop import optim, parallel, step
+from bioprop.errors import UserError
+from bioprop.losses import softmax_cross_entropy
+from bioprop.rules import Rule
+
+pytestmark = pytest.mark.usefixtures('quick')
+DEVICES, EXAMPLES, BATCH = 8, 37, 16
+close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
+
+
+def make_learner(name, optimizer='adam', **options):
+    """A learner of a small net; options are those of both sides' optimiser."""
+
+    def make(hparams):
+        return optim.optimizer(optimizer, hparams['lr'], **options)
+
+    network, rule = fully_connected(IN_SHAPE, (5, 3), CLASSES), make_rule(name)
+    sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
+    return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(sides, make))
+
+
+def make_hparams(lr=0.01):
+    return {name: jnp.asarray(value, float) for name, value in (HPARAMS | {'lr': lr}).items()}
+
+
+def make_images(examples=EXAMPLES):
+    random = np.random.default_rng(1)
+    return step.Images(
+        image=jnp.asarray(random.integers(256, size=(examples, *IN_SHAPE)), jnp.uint8),
+        label=jnp.asarray(random.integers(CLASSES, size=examples), jnp.int32),
+        mean=jnp.asarray([100.0], float),
+        std=jnp.asarray([50.0], float),
+    )
+
+
+def make_batch():
+    return make_images().batch(jnp.arange(BATCH)) | {'index': jnp.arange(BATCH)}
+
+
+def random_state(learner):
+    """A state in the middle of a run: random weights and biases, moments and counts not zero."""
+    state = step.init_state(learner, jax.random.key(0), make_hparams())
+    random = np.random.default_rng(2)
+    weights = random_like(random, state.weights)
+    optimizer = jax.tree.map(
+        lambda x: x + 3 if jnp.issubdtype(x.dtype, jnp.integer)
+        else jnp.asarray(random.uniform(0.1, 1, size=x.shape), x.dtype),
+        state.optimizer,
+    )  # fmt: skip
+    return state._replace(weights=weights, optimizer=optimizer, step=state.step + 4)
+
+
+def run_step(learner, turns, state):
+    run = jax.jit(functools.partial(step.train_step, learner, turns))
+    return run(state, make_batch(), make_hparams())
+
+
+def side_of(state, side):
+    return numpy((state.weights[side], state.optimizer[side]))
+
+
+def counts(state, side):
+    """The step counts in an optimiser's state."""
+    leaves = jax.tree.leaves(state.optimizer[side])
+    return [int(leaf) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.integer)]
+
+
+def assert_moved(old, new, side, turns=1):
+    """Every array of the side's weights and moments changed, and its counts grew by `turns`."""
+    for a, b in zip(*map(jax.tree.leaves, (side_of(old, side), side_of(new, side))), strict=True):
+        assert (a != b).any()
+    assert counts(new, side) == [count + turns for count in counts(old, side)] != []
+
+
+# ------------------------------------------------------------------ turns
+
+
+@pytest.mark.parametrize('schedule', sorted(step.SCHEDULES))
+@pytest.mark.parametrize('name', ['dtp', 'ao_sdtp'])
+def test_each_turn_moves_its_sides_and_leaves_the_other_bit_unchanged(name, schedule):
+    learner = make_learner(name)
+    old = random_state(learner)
+    for sides in {sides for turns in step.SCHEDULES[schedule] for sides in turns}:
+        new, metrics = run_step(learner, (sides,), old)
+        for side in ('forward', 'feedback'):
+            if side in sides:
+                assert_moved(old, new, side)
+            else:
+                chex.assert_trees_all_equal(side_of(new, side), side_of(old, side))
+        assert ('loss' in metrics) == ('forward' in sides)
+        assert ('feedback_loss' in metrics) == ('feedback' in sides)
+        chex.assert_trees_all_equal(new.weights['fixed'], old.weights['fixed'])
+        assert new.step == old.step + 1
+
+
+def test_alternating_step_is_a_feedback_turn_and_then_a_forward_turn(x64):
+    learner = make_learner('ao_sdtp')
+    old = random_state(learner)
+    half, inverse_metrics = run_step(learner, (step.FEEDBACK,), old)
+    expected, metrics = run_step(learner, (step.FORWARD,), half._replace(step=old.step))
+    (turns,) = step.SCHEDULES['alternating_step']
+    new, both = run_step(learner, turns, old)
+    close(numpy(new), numpy(expected))
+    close(both, inverse_metrics | metrics)
+    for side in ('forward', 'feedback'):
+        assert_moved(old, new, side)
+
+
+def test_metrics_are_the_mean_loss_and_the_percentage_of_mistakes(x64):
+    learner = make_learner('bp')
+    state, batch = random_state(learner), make_batch()
+    _, metrics = run_step(learner, (step.FORWARD,), state)
+    losses, mistakes = numpy_losses(state.weights, numpy(batch['image']), numpy(batch['label']))
+    close(metrics, {'loss': losses.mean(), 'error': 100 * mistakes.mean()})
+
+
+# ------------------------------------------------------------------ optimisers
+
+
+def trajectory(transformation, gradients, weights):
+    state = transformation.init(weights)
+    for gradient in gradients:
+        updates, state = transformation.update(gradient, state, weights)
+        weights = optax.apply_updates(weights, updates)
+    return weights
+
+
+def gradients():
+    random = np.random.default_rng(3)
+    return [{'w': jnp.asarray(random.normal(size=5), float)} for _ in range(4)]
+
+
+def test_adam_with_weight_decay_is_adamw(x64):
+    weights = {'w': jnp.arange(5.0)}
+    ours = optim.optimizer('adam', 0.1, weight_decay=0.3, b1=0.8, eps=1e-3)
+    theirs = optax.adamw(0.1, weight_decay=0.3, b1=0.8, eps=1e-3)
+    close(trajectory(ours, gradients(), weights), trajectory(theirs, gradients(), weights))
+
+
+@pytest.mark.parametrize('name', ['adam', 'sgd', 'rmsprop'])
+def test_without_clip_and_decay_it_is_the_optimizer_of_optax(name, x64):
+    weights = {'w': jnp.arange(5.0)}
+    ours, theirs = optim.optimizer(name, 0.1), getattr(optax, name)(0.1)
+    close(trajectory(ours, gradients(), weights), trajectory(theirs, gradients(), weights))
+
+
+@pytest.mark.parametrize('options', [{}, {'momentum': 0.9}])
+def test_weight_decay_of_sgd_shrinks_the_weights(options, x64):
+    weights = {'w': jnp.array([3.0, -2.0])}
+    zeros = [{'w': jnp.zeros(2)}] * 3
+    decay = optim.optimizer('sgd', 0.1, weight_decay=0.5, **options)
+    close(trajectory(decay, zeros, weights), {'w': 0.95**3 * weights['w']})
+
+
+def test_clip_bounds_the_global_norm(x64):
+    weights = {'a': jnp.zeros(1), 'b': jnp.zeros(1)}
+    large = {'a': jnp.array([3.0]), 'b': jnp.array([-4.0])}
+    small = {'a': jnp.array([0.6]), 'b': jnp.array([0.8])}
+    clipped = optim.optimizer('sgd', 0.1, clip=2.0)
+    close(trajectory(clipped, [large], weights), {'a': jnp.array([-0.12]), 'b': jnp.array([0.16])})
+    close(trajectory(clipped, [small], weights), {'a': jnp.array([-0.06]), 'b': jnp.array([-0.08])})
+
+
+def test_unknown_optimizer_or_option_is_a_user_error():
+    with pytest.raises(UserError, match='adamm'):
+        optim.optimizer('adamm', 0.1)
+    with pytest.raises(UserError, match='momentun'):
+        optim.optimizer('sgd', 0.1, momentun=0.9)
+
+
+# ------------------------------------------------------------------ many steps
+
+
+def train(learner, turns, steps=2, devices=1):
+    function = functools.partial(step.train_steps, learner, turns, BATCH, steps)
+    return parallel.spread(function, devices)
+
+
+@pytest.mark.parametrize('name', ['fa', 'dfa', 'ao_sdtp'])
+def test_fixed_feedback_is_bit_unchanged_under_weight_decay(name):
+    learner = make_learner(name, weight_decay=0.1)
+    old = random_state(learner)
+    sides = tuple(learner.optimizers)
+    new, _ = train(learner, (sides,))(old, make_images(), make_hparams())
+    assert jax.tree.leaves(old.weights['fixed'])
+    chex.assert_trees_all_equal(new.weights['fixed'], old.weights['fixed'])
+    for side in sides:
+        assert_moved(old, new, side, turns=2)
+
+
+def counting_learner(examples, batch_size):
+    """Adds 1 to kernel[i, j] whenever example i stands at place j of a minibatch."""
+
+    def updates(network, weights, states, context):
+        places = jax.nn.one_hot(context.batch['index'], batch_size)
+        seen = -states[0].reshape(-1, examples).T @ places
+        (params,) = weights['forward']
+        forward = ({'kernel': seen, 'bias': jnp.zeros_like(params['bias'])},)
+        return {'forward': forward, 'feedback': ()}
+
+    rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
+    network = fully_connected((examples,), (), batch_size)
+    optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
+    images = step.Images(
+        jnp.eye(examples, dtype=jnp.uint8), jnp.zeros(examples, jnp.int32), jnp.zeros(1),
+        jnp.ones(1),
+    )  # fmt: skip
+    return step.Learner(network, rule, softmax_cross_entropy, optimizers), images
+
+
+def test_each_pass_visits_every_kept_example_once_in_its_own_order():
+    examples, batch_size, passes = 11, 3, 3
+    learner, images = counting_learner(examples, batch_size)
+    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), batch_size, 1))
+    state = step.init_state(learner, jax.random.key(0), {})
+    orders = []
+    for _ in range(passes):
+        order = []
+        for _ in range(examples // batch_size):
+            before = state.weights['forward'][0]['kernel']
+            state, _ = run(state, images, {})
+            seen = np.asarray(jnp.round(state.weights['forward'][0]['kernel'] - before))
+            np.testing.assert_array_equal(seen.sum(0), np.ones(batch_size))
+            order.extend(seen.argmax(0))
+        assert len(set(order)) == len(order) == 9
+        orders.append(tuple(order))
+    assert len(set(orders)) == passes
+    assert len(set(map(frozenset, orders))) > 1  # what is dropped differs too
+
+
+def test_two_scans_of_k_steps_are_one_of_2k_bit_for_bit():
+    learner, images, hparams = make_learner('ao_sdtp'), make_images(70), make_hparams()
+    start = random_state(learner)._replace(step=jnp.zeros((), jnp.int32))
+    once, metrics = train(learner, (step.BOTH,), 4)(start, images, hparams)
+    half = train(learner, (step.BOTH,), 2)
+    middle, first = half(start, images, hparams)
+    twice, second = half(middle, images, hparams)
+    chex.assert_trees_all_equal(numpy(once), numpy(twice))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
+    for name in ('loss', 'error', 'feedback_loss'):
+        np.testing.assert_allclose(mean[name], metrics[name], rtol=1e-6)
+
+
+def test_finite_says_whether_the_state_still_is():
+    learner, images = make_learner('bp'), make_images()
+    run, state = train(learner, (step.FORWARD,)), random_state(learner)
+    assert run(state, images, make_hparams())[1]['finite']
+    assert not run(state, images, make_hparams(lr=jnp.inf))[1]['finite']
+
+
+PASSES = sorted({turns for passes in step.SCHEDULES.values() for turns in passes})
+CASES = [
+    *((name, (step.FORWARD,)) for name in ('bp', 'fa', 'dfa')),
+    *((name, turns) for name in ('dtp', 'sdtp', 'ao_sdtp') for turns in PASSES),
+]
+
+
+@pytest.mark.parametrize(('name', 'turns'), CASES)
+def test_eight_devices_equal_one(name, turns, x64):
+    """Every rule under every pass of every schedule."""
+    learner = make_learner(name)
+    state, images, hparams = random_state(learner), make_images(), make_hparams()
+    expected, metrics = train(learner, turns)(state, images, hparams)
+    spread = train(learner, turns, devices=DEVICES)(state, images, hparams)
+    close(numpy(spread), numpy((expected, metrics)))
+    for side in {side for sides in turns for side in sides}:
+        assert_moved(state, expected, side, turns=2)
+
+
+# ------------------------------------------------------------------ evaluation
+
+
+def numpy_losses(weights, image, label):
+    """(cross-entropy, mistake) per example."""
+    *hidden, last = numpy(weights['forward'])
+    h = image.reshape(len(image), -1)
+    for params in hidden:
+        h = np.tanh(h @ params['kernel'] + params['bias'])
+    logits = h @ last['kernel'] + last['bias']
+    losses = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(label)), label]
+    return losses, logits.argmax(-1) != label
+
+
+@pytest.mark.parametrize('devices', [1, DEVICES])
+@pytest.mark.parametrize(('examples', 'batch_size'), [(37, 16), (37, 12), (5, 16)])
+def test_evaluation_counts_every_example_once(examples, batch_size, devices, x64):
+    learner, images = make_learner('bp'), make_images(examples)
+    weights = random_state(learner).weights
+    run = parallel.spread(functools.partial(step.evaluate, learner, batch_size), devices)
+    image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
+    losses, mistakes = numpy_losses(weights, image, label)
+    close(run(weights, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})
