@@ -26,8 +26,8 @@ ADAM = ('beta1', 'beta2', 'eps')
 DEFAULTS = {'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0}
 
 
-def paper(dataset: str, rule: str, arguments: str = '') -> ConfigDict:
-    """The paper's experiment with `rule` on `dataset`, ready for overrides.
+def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> ConfigDict:
+    """The paper's experiment with `rule` on `dataset`, changed by settings, ready for overrides.
 
     arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
     sets the same keys as --config.key=value. Raises UserError if it cannot be read.
@@ -68,6 +68,7 @@ def paper(dataset: str, rule: str, arguments: str = '') -> ConfigDict:
     config.steps_per_call = config_dict.placeholder(int)  # of one scan; None: a pass over the set
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
 
+    config.update(settings)
     for argument in filter(None, arguments.split(',')):
         _set(config, *argument.partition('=')[::2])
     return config

@@ -1,6 +1,6 @@
 """Trains one network by one learning rule.
 
-python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating --workdir=runs/mnist_dtp
+python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
 file's colon. Running the same command again resumes. The workdir gets config.json, metrics.jsonl,
@@ -20,19 +20,23 @@ from bioprop.errors import UserError
 from bioprop.train import train
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; made if missing.')
-flags.mark_flags_as_required(['config', 'workdir'])
+WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder of this run. Default: runs/DATASET_NET_RULE_SCHEDULE_SEED.'
+)
+flags.mark_flag_as_required('config')
 
 
 def main(argv: list[str]) -> None:
     """Trains; whatever goes wrong ends in one message and a non-zero exit."""
     try:
-        train(resolve(CONFIG.value), Path(WORKDIR.value), argv[1:])
+        config = resolve(CONFIG.value)
+        names = ('dataset', 'net', 'rule', 'schedule', 'seed')
+        default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))
+        train(config, Path(WORKDIR.value or default), argv[1:])
     except UserError as error:
         fail(error)
     except OSError as error:
-        where = error.filename or WORKDIR.value
-        fail(f'{where}: {error.strerror or error}. What was saved in {WORKDIR.value} is kept.')
+        fail(f'{error.filename or "workdir"}: {error.strerror or error}. What was saved is kept.')
     except KeyboardInterrupt:
         fail('interrupted; run the same command to resume', status=130)
 

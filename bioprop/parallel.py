@@ -3,24 +3,27 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 AXIS = 'devices'
 
 
-def spread(function: Callable, devices: int, donate: tuple[int, ...] = ()) -> Callable:
-    """Compiles function(*arguments, axis_name=...) for that many devices.
+def spread(
+    function: Callable, devices: int, arguments: tuple, donate: tuple[int, ...] = ()
+) -> Callable:
+    """Compiles function(*arguments, axis_name=...) for that many devices and these arguments.
 
     Arguments and results are whole on every device; the function takes its own share of the work
-    by its place on the axis, and makes its results agree by a mean or sum over it. On one device
-    axis_name is None.
+    by its place on the axis, and makes its results agree by a mean or a sum over it. On one device
+    axis_name is None, and `donate` gives arguments away to the results.
     """
     if devices == 1:
-        return jax.jit(function, donate_argnums=donate)
-    return jax.pmap(
-        lambda *arguments: function(*arguments, axis_name=AXIS),
+        return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
+    mapped = jax.pmap(
+        lambda _, arguments: function(*arguments, axis_name=AXIS),
         axis_name=AXIS,
-        in_axes=None,
+        in_axes=(0, None),
         out_axes=None,
-        axis_size=devices,
         devices=jax.local_devices()[:devices],
     )
+    return lambda *arguments: mapped(jnp.arange(devices), arguments)

@@ -48,18 +48,21 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
         function = functools.partial(
             step.train_steps, run.learner, turns, config['batch_size'], steps
         )
-        program = spread(function, run.devices, donate=(0,))
-        return program.lower(state, run.parts['train'], run.hparams).compile()
+        arguments = (state, run.parts['train'], run.hparams)
+        return spread(function, run.devices, arguments, donate=(0,))
 
-    evaluate = spread(
-        functools.partial(step.evaluate, run.learner, config['eval_batch_size']), run.devices
-    )
+    @functools.cache
+    def evaluate(part):
+        function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
+        return spread(function, run.devices, (state.weights, run.parts[part]))
 
     def score(weights, part):
-        sums = evaluate(weights, run.parts[part])
-        means = {name: float(x) / len(run.parts[part].label) for name, x in sums.items()}
-        scores = {f'{part}_loss': means['loss']}
-        return scores | ({f'{part}_error': 100 * means['mistake']} if 'mistake' in means else {})
+        images = run.parts[part]
+        sums, count = evaluate(part)(weights, images), len(images.label)
+        scores = {f'{part}_loss': float(sums['loss']) / count}
+        if 'mistake' in sums:
+            scores[f'{part}_error'] = 100 * float(sums['mistake']) / count
+        return scores
 
     # -- The loop: a call is one scan, within one pass over the training set
     steps_per_epoch = run.steps_per_pass * len(run.passes)
@@ -120,7 +123,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
         metrics.close()
         checkpoints.close()
     write_json(workdir / 'summary.json', summary)
-    console.banner(summary.items())
+    console.banner((name, _rounded(value)) for name, value in summary.items())
     return summary
 
 
@@ -173,6 +176,10 @@ def _summary(config, metrics, measure, *, train_error=None, train_loss=None, div
     }
 
 
+def _rounded(value: Any) -> str:
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
 def _banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
     network = run.learner.network
     shapes = ' -> '.join(
@@ -185,8 +192,7 @@ def _banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
     )
     sizes = ', '.join(f'{len(part.label):,} {name}' for name, part in run.parts.items())
     steps = run.steps_per_pass * len(run.passes)
-    hparams = ', '.join(f'{name} {config[name]:.4g}' if isinstance(config[name], float)
-                        else f'{name} {config[name]}' for name in run.hparams)  # fmt: skip
+    hparams = ', '.join(f'{name} {_rounded(config[name])}' for name in run.hparams)
     device = jax.devices()[0]
     return [
         ('devices', f'{run.devices} x {device.device_kind} ({device.platform})'),

@@ -108,8 +108,10 @@ class Console:
 
     def banner(self, rows: Iterable[tuple[str, Any]]) -> None:
         """Prints names and values, one row each."""
+        rows = list(rows)
+        width = max(len(name) for name, _ in rows)
         for name, value in rows:
-            print(f'{name:>12}  {value}', file=self._stream, flush=True)
+            print(f'{name:>{width}}  {value}', file=self._stream, flush=True)
 
     def progress(self, line: str, *, keep: bool) -> None:
         """Shows the line; one that is not to be kept shows on a terminal only."""

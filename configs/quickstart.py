@@ -1,13 +1,11 @@
-"""Difference target propagation on the part of MNIST that ships with bioprop.
+"""Difference target propagation on the digits that ship with bioprop, in about a minute.
 
-python -m bioprop.main --config=configs/quickstart.py --workdir=runs/quickstart
+    python -m bioprop.main --config=configs/quickstart.py
+@@OURS@@
 """
 
 from bioprop.config import paper
 
 
 def get_config(arguments: str = ''):
-    config = paper("mnist", "dtp", "schedule=alternating")
-    config.dataset = 'mnist_mini'
-    config.epochs = 40
-    return config
+    return paper('mnist', 'dtp', arguments, dataset='mnist_mini', schedule='alternating', epochs=40)

@@ -101,7 +101,7 @@ def test_vmap_over_members_is_a_loop(name, x64):
     close(updates, stack([run.updates() for run in runs]))
 
 
-@pytest.mark.parametrize('name', ['dfa', 'dtp', 'ao_sdtp'])
+@pytest.mark.parametrize('name', ['dfa', 'dtp'])
 def test_scan_over_members_is_a_loop(name, x64):
     runs = members(name)
     p = runs[0]

@@ -87,22 +87,35 @@ def assert_moved(old, new, side, turns=1):
 # ------------------------------------------------------------------ turns
 
 
-@pytest.mark.parametrize('schedule', sorted(step.SCHEDULES))
+TURNS = sorted({s for passes in step.SCHEDULES.values() for turns in passes for s in turns})
+
+
+@pytest.mark.parametrize('sides', TURNS, ids='+'.join)
 @pytest.mark.parametrize('name', ['dtp', 'ao_sdtp'])
-def test_each_turn_moves_its_sides_and_leaves_the_other_bit_unchanged(name, schedule):
+def test_each_turn_moves_its_sides_and_leaves_the_other_bit_unchanged(name, sides):
+    """Every turn that a schedule takes."""
     learner = make_learner(name)
     old = random_state(learner)
-    for sides in {sides for turns in step.SCHEDULES[schedule] for sides in turns}:
-        new, metrics = run_step(learner, (sides,), old)
-        for side in ('forward', 'feedback'):
-            if side in sides:
-                assert_moved(old, new, side)
-            else:
-                chex.assert_trees_all_equal(side_of(new, side), side_of(old, side))
-        assert ('loss' in metrics) == ('forward' in sides)
-        assert ('feedback_loss' in metrics) == ('feedback' in sides)
-        chex.assert_trees_all_equal(new.weights['fixed'], old.weights['fixed'])
-        assert new.step == old.step + 1
+    new, metrics = run_step(learner, (sides,), old)
+    for side in ('forward', 'feedback'):
+        if side in sides:
+            assert_moved(old, new, side)
+        else:
+            chex.assert_trees_all_equal(side_of(new, side), side_of(old, side))
+    assert ('loss' in metrics) == ('forward' in sides)
+    assert ('feedback_loss' in metrics) == ('feedback' in sides)
+    chex.assert_trees_all_equal(new.weights['fixed'], old.weights['fixed'])
+    assert new.step == old.step + 1
+
+
+def test_schedules_take_the_turns_of_the_paper():
+    both, feedback, forward = ('forward', 'feedback'), ('feedback',), ('forward',)
+    expected = {
+        'parallel': ((both,),),
+        'alternating': ((feedback,), (forward,)),  # a pass each, inverses first
+        'alternating_step': ((feedback, forward),),
+    }
+    assert expected == step.SCHEDULES
 
 
 def test_alternating_step_is_a_feedback_turn_and_then_a_forward_turn(x64):
@@ -185,7 +198,7 @@ def test_unknown_optimizer_or_option_is_a_user_error():
 
 def train(learner, turns, steps=2, devices=1):
     function = functools.partial(step.train_steps, learner, turns, BATCH, steps)
-    return parallel.spread(function, devices)
+    return lambda *arguments: parallel.spread(function, devices, arguments)(*arguments)
 
 
 @pytest.mark.parametrize('name', ['fa', 'dfa', 'ao_sdtp'])
@@ -263,13 +276,14 @@ def test_finite_says_whether_the_state_still_is():
 PASSES = sorted({turns for passes in step.SCHEDULES.values() for turns in passes})
 CASES = [
     *((name, (step.FORWARD,)) for name in ('bp', 'fa', 'dfa')),
-    *((name, turns) for name in ('dtp', 'sdtp', 'ao_sdtp') for turns in PASSES),
+    *((name, turns) for name in ('dtp', 'ao_sdtp') for turns in PASSES),
+    ('sdtp', (step.FEEDBACK, step.FORWARD)),  # ao_sdtp without auxiliary units
 ]
 
 
 @pytest.mark.parametrize(('name', 'turns'), CASES)
 def test_eight_devices_equal_one(name, turns, x64):
-    """Every rule under every pass of every schedule."""
+    """Every rule, and the target rules under every pass of every schedule."""
     learner = make_learner(name)
     state, images, hparams = random_state(learner), make_images(), make_hparams()
     expected, metrics = train(learner, turns)(state, images, hparams)
@@ -298,7 +312,8 @@ def numpy_losses(weights, image, label):
 def test_evaluation_counts_every_example_once(examples, batch_size, devices, x64):
     learner, images = make_learner('bp'), make_images(examples)
     weights = random_state(learner).weights
-    run = parallel.spread(functools.partial(step.evaluate, learner, batch_size), devices)
+    function = functools.partial(step.evaluate, learner, batch_size)
+    run = parallel.spread(function, devices, (weights, images))
     image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
     losses, mistakes = numpy_losses(weights, image, label)
     close(run(weights, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})

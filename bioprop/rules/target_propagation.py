@@ -135,13 +135,16 @@ def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
         return dense(auxiliary_units, 'tanh')(network.layers[-1].in_shape)
 
     def features(network, weights, h):
+        if not auxiliary_units:
+            return jnp.zeros((len(h), 0), h.dtype)
         layer = projection(network)
         return layer.activation(layer.linear(weights['fixed'], h))
 
     def init(key, network, forward):
         key_inverse, key_projection = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         feedback = init_inverses(key_inverse, widen(network), top=len(network.layers))
-        return feedback, projection(network).init_kernel(key_projection)
+        fixed = projection(network).init_kernel(key_projection) if auxiliary_units else ()
+        return feedback, fixed
 
     def signals(network, weights, states, context):
         z = features(network, weights, states[-2])

@@ -1,0 +1,13 @@
+"""Backpropagation on CIFAR-10.
+
+    python -m bioprop.main --config=configs/cifar10_bp.py
+
+Published test error, fully connected: 41.32 %.
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('cifar10', 'bp', arguments)

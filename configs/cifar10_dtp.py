@@ -1,0 +1,13 @@
+"""Difference target propagation on CIFAR-10.
+
+    python -m bioprop.main --config=configs/cifar10_dtp.py:schedule=alternating
+
+Published test error, fully connected: 42.32 % (alternating), 59.14 % (parallel).
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('cifar10', 'dtp', arguments)

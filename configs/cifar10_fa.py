@@ -1,0 +1,13 @@
+"""Feedback alignment on CIFAR-10.
+
+    python -m bioprop.main --config=configs/cifar10_fa.py
+
+Published test error, fully connected: 41.97 %.
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('cifar10', 'fa', arguments)

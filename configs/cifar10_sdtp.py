@@ -1,0 +1,13 @@
+"""Simplified difference target propagation on CIFAR-10.
+
+    python -m bioprop.main --config=configs/cifar10_sdtp.py:schedule=alternating
+
+Published test error, fully connected: 54.27 % (alternating), 55.32 % (parallel).
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('cifar10', 'sdtp', arguments)

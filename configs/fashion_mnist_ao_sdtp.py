@@ -1,0 +1,15 @@
+"""Simplified difference target propagation with auxiliary outputs on Fashion-MNIST.
+
+    python -m bioprop.main --config=configs/fashion_mnist_ao_sdtp.py:schedule=alternating
+
+The paper has no Fashion-MNIST: the net and the settings are those for MNIST.
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper(
+        'fashion_mnist', 'ao_sdtp', arguments, paper_dataset='mnist', hyperparameters='tuned'
+    )

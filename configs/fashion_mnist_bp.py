@@ -1,0 +1,13 @@
+"""Backpropagation on Fashion-MNIST.
+
+    python -m bioprop.main --config=configs/fashion_mnist_bp.py
+
+The paper has no Fashion-MNIST: the net and the settings are those for MNIST.
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('fashion_mnist', 'bp', arguments, paper_dataset='mnist')

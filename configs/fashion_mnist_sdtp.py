@@ -1,0 +1,13 @@
+"""Simplified difference target propagation on Fashion-MNIST.
+
+    python -m bioprop.main --config=configs/fashion_mnist_sdtp.py:schedule=alternating
+
+The paper has no Fashion-MNIST: the net and the settings are those for MNIST.
+@@OURS@@
+"""
+
+from bioprop.config import paper
+
+
+def get_config(arguments: str = ''):
+    return paper('fashion_mnist', 'sdtp', arguments, paper_dataset='mnist', hyperparameters='tuned')
