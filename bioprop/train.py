@@ -14,7 +14,7 @@ from bioprop.errors import UserError
 from bioprop.networks import parameter_count
 from bioprop.parallel import spread
 from bioprop.run import Run, make_run
-from bioprop.workdir import open_workdir
+from bioprop.workdir import hardware, open_workdir
 from bioprop.writers import Console, Metrics, Record, clock, write_json
 
 
@@ -193,9 +193,8 @@ def _banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
     sizes = ', '.join(f'{len(part.label):,} {name}' for name, part in run.parts.items())
     steps = run.steps_per_pass * len(run.passes)
     hparams = ', '.join(f'{name} {_rounded(config[name])}' for name in run.hparams)
-    device = jax.devices()[0]
     return [
-        ('devices', f'{run.devices} x {device.device_kind} ({device.platform})'),
+        ('devices', hardware()),
         ('data', f'{config["dataset"]}: {sizes}'),
         ('net', f'{config["net"]}: {shapes}'),
         ('parameters', counts),

@@ -2,10 +2,13 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from bioprop.config import hparams
 from bioprop.errors import UserError
@@ -16,9 +19,20 @@ MOVABLE = ('data_dir',)  # keys that say where things are, not what is run
 
 
 def provenance() -> dict[str, Any]:
-    """The versions and the commit that a run was made with."""
+    """The versions, the commit and the hardware that something was made with."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {'versions': {'python': platform.python_version()} | versions, 'commit': _commit()}
+    return {
+        'versions': {'python': platform.python_version()} | versions,
+        'commit': _commit(),
+        'hardware': hardware(),
+    }
+
+
+def hardware() -> str:
+    """Devices, machine and usable cores in one line."""
+    count, kind = jax.device_count(), jax.devices()[0].device_kind
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return f'{count} x {kind}, {platform.machine()}, {cores} core(s)'
 
 
 def _commit() -> str | None:

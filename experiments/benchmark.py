@@ -8,14 +8,11 @@ over interleaved calls. For steady figures use one core: taskset -c 0 python -m 
 """
 
 import json
-import os
-import platform
 from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 
-from bioprop.workdir import provenance
+from bioprop.workdir import hardware, provenance
 from experiments.benchmarks import epoch, step
 
 BENCHMARKS = {'step': step, 'epoch': epoch}
@@ -46,15 +43,12 @@ def main(argv: list[str]) -> None:
     module = BENCHMARKS[argv[1]]
     batch_size = BATCH.value or module.BATCH_SIZE
     rows = module.rows(batch_size, SECONDS.value)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    device = jax.devices()[0]
-    hardware = f'{device.platform} {device.device_kind}, {platform.machine()}, {cores} core(s)'
-    print(f'{argv[1]}: batch {batch_size}, float32, {hardware}')
+    print(f'{argv[1]}: batch {batch_size}, float32, {hardware()}')
     print(table(rows))
     if JSON.value:
         content = {
             'command': f'python -m experiments.benchmark {argv[1]} --batch_size={batch_size}',
-            'hardware': hardware, **provenance(), 'rows': rows,
+            **provenance(), 'rows': rows,
         }  # fmt: skip
         Path(JSON.value).write_text(json.dumps(content, indent=2) + '\n')
 

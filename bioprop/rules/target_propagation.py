@@ -24,6 +24,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from bioprop.errors import UserError
 from bioprop.layers import add_bias, dense
 from bioprop.networks import Network
 from bioprop.rules.base import Rule
@@ -39,7 +40,12 @@ def inverse(network, weights, l, y):
 
 
 def init_inverses(key, network, top):
-    """V_l, shaped and initialised like W_l, and c_l, shaped like b_{l-1}, for l = 2..top."""
+    """V_l, shaped and initialised like W_l, and c_l, shaped like b_{l-1}, for l = 2..top.
+
+    Raises UserError for a network without a hidden layer: it has nothing to set targets for.
+    """
+    if len(network.layers) < 2:
+        raise UserError('target propagation needs at least one hidden layer')
     feedback = [None] * len(network.layers)
     for l in range(2, top + 1):
         feedback[l - 1] = {

@@ -1,0 +1,41 @@
+"""Gathers finished runs into one small file: their summaries, settings and provenance.
+
+python -m experiments.collect --out=results/mnist_fc.json runs/mnist_fc_bp_parallel_0 ...
+"""
+
+import json
+from pathlib import Path
+
+from absl import app, flags
+
+from bioprop.config import hparams
+from bioprop.writers import write_json
+
+OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
+
+
+def collect(workdir: Path) -> dict:
+    """What is worth keeping of a run. Raises OSError if it has not finished."""
+    summary = json.loads((workdir / 'summary.json').read_text())
+    run = json.loads((workdir / 'config.json').read_text())
+    config = run['config']
+    places = ('--workdir', '--config.data_dir')
+    flags_given = [flag for flag in run['overrides'] if not flag.startswith(places)]
+    return {
+        'command': ' '.join(('python -m bioprop.main', *flags_given)),
+        'summary': summary,
+        'batch_size': config['batch_size'],
+        'hparams': hparams(config),
+        **{key: run[key] for key in ('commit', 'versions', 'hardware')},
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Collects the named workdirs."""
+    if len(argv) < 2:
+        raise app.UsageError('name the workdirs of finished runs')
+    write_json(Path(OUT.value), [collect(Path(name)) for name in argv[1:]])
+
+
+if __name__ == '__main__':
+    app.run(main)
