@@ -27,7 +27,9 @@ class Checkpoints:
                 keep_checkpoints_without_metrics=False,
             ),
         ])  # fmt: skip
-        options = ocp.CheckpointManagerOptions(preservation_policy=keep)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=keep, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:
@@ -60,8 +62,13 @@ class Checkpoints:
     def restore(self, step: int, like: Any) -> Any:
         """The state at that step, with the shapes, types and placement of `like`.
 
-        Raises UserError if the checkpoint is damaged.
+        Raises UserError if the checkpoint is missing or damaged.
         """
+        if step not in self._manager.all_steps():
+            raise UserError(
+                f'{self.folder} has no checkpoint {step}, which metrics.jsonl gives as the best. '
+                'Restore it, or start again in another --workdir.'
+            )
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
             return self._manager.restore(step, args=ocp.args.StandardRestore(target))

@@ -19,6 +19,7 @@ class Loss(NamedTuple):
     output: Callable[[jax.Array], jax.Array]  # logits -> what the network says
     optimum: Callable[[jax.Array, jax.Array], jax.Array]  # (logits, labels) -> best output
     mistake: Callable[[jax.Array, jax.Array], jax.Array] | None = None  # 0 or 1 per example
+    reconstructs: bool = False  # whether the labels are the inputs themselves
 
 
 def _one_hot(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -49,6 +50,7 @@ squared_error = Loss(
     error=_squared_error_slope,
     output=jax.nn.sigmoid,
     optimum=lambda logits, labels: labels,
+    reconstructs=True,
 )
 
 LOSSES = {'softmax_cross_entropy': softmax_cross_entropy, 'squared_error': squared_error}

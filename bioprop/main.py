@@ -15,8 +15,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from bioprop.config import resolve
 from bioprop.errors import UserError
+from bioprop.resolve import resolve
 from bioprop.train import train
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
@@ -56,18 +56,21 @@ def parse(argv: list[str]) -> list[str]:
     except (UserError, flags.Error, OSError, SyntaxError) as error:
         fail(error, status=2)
     except AttributeError as error:
-        fail(f'no such config key: {_key_error(error)}', status=2)
+        fail(f'no such config key: {_key(error)}', status=2)
     if len(rest) > 1:
         fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
     return argv
 
 
-def _key_error(error: AttributeError) -> str:
-    """ml_collections quotes the quoted name of the key, and may suggest another."""
+def _key(error: AttributeError) -> str:
+    """The key that ml_collections does not have: it quotes the quoted name, and may suggest one.
+
+    Raises the error again if it comes from somewhere else.
+    """
     try:
         return ast.literal_eval(str(error)).replace('\n', '; ')
     except (ValueError, SyntaxError):
-        return str(error)
+        raise error from None
 
 
 if __name__ == '__main__':

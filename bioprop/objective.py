@@ -22,8 +22,8 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
         (value, aux), updates = jax.value_and_grad(f, has_aux=True)(weights, batch, key, hparams)
 
     weights, batch, key and hparams are those of `rules.base`. aux is {'logits': (batch, outputs)}
-    and, for a rule that has one, the scalar 'feedback_loss'. Updates are those of the forward and
-    feedback weights; fixed weights, batch and hparams get zero.
+    and, for a rule that has one, the scalar 'feedback_loss'; it has no gradient. Updates are those
+    of the forward and feedback weights; fixed weights, batch and hparams get zero.
     """
 
     def forward(weights, batch, key, hparams):

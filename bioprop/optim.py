@@ -4,9 +4,19 @@ Hyperparameters may be traced values: the transformation is made anew inside the
 population of configurations can share one compiled program.
 """
 
+import inspect
+
 import optax
 
-from bioprop.errors import UserError
+from bioprop.errors import UserError, unknown
+
+# lbfgs and polyak_sgd need more than a gradient.
+OPTIMIZERS = tuple(
+    name
+    for name, make in inspect.getmembers(optax, inspect.isfunction)
+    if 'learning_rate' in inspect.signature(make).parameters
+    and name not in ('scale_by_learning_rate', 'lbfgs', 'polyak_sgd')
+)
 
 
 def optimizer(
@@ -18,9 +28,11 @@ def optimizer(
     before the scaling by -learning_rate (Loshchilov and Hutter 2019). None leaves either out.
     Raises UserError for a name or an option that optax does not know.
     """
+    if name not in OPTIMIZERS:
+        raise unknown('optimizer', name, OPTIMIZERS)
     try:
         direction = getattr(optax, name)(learning_rate=1.0, **options)
-    except (AttributeError, TypeError) as error:
+    except TypeError as error:
         raise UserError(
             f'optax has no optimizer {name!r} with {sorted(options)}: {error}'
         ) from error

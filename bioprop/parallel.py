@@ -1,11 +1,23 @@
 """The same pure function on one device or on several."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 AXIS = 'devices'
+
+
+def place(tree: Any, devices: int) -> Any:
+    """The arrays of a tree, whole on each of that many devices."""
+    if devices == 1:
+        return tree
+    mesh = jax.make_mesh(
+        (devices,), (AXIS,), (AxisType.Auto,), devices=jax.local_devices()[:devices]
+    )
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def spread(
@@ -13,9 +25,9 @@ def spread(
 ) -> Callable:
     """Compiles function(*arguments, axis_name=...) for that many devices and these arguments.
 
-    Arguments and results are whole on every device; the function takes its own share of the work
-    by its place on the axis, and makes its results agree by a mean or a sum over it. On one device
-    axis_name is None, and `donate` gives arguments away to the results.
+    Arguments and results are whole on every device (see `place`); the function takes its own share
+    of the work by its place on the axis, and makes its results agree by a mean or a sum over it.
+    On one device axis_name is None, and `donate` gives arguments away to the results.
     """
     if devices == 1:
         return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
@@ -26,4 +38,6 @@ def spread(
         out_axes=None,
         devices=jax.local_devices()[:devices],
     )
-    return lambda *arguments: mapped(jnp.arange(devices), arguments)
+    places = jnp.arange(devices)
+    compiled = mapped.lower(places, arguments).compile()
+    return lambda *arguments: compiled(places, arguments)

@@ -1,13 +1,14 @@
 """From a resolved configuration to what is trained: data, network, rule, optimisers."""
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from bioprop import config as configuration
-from bioprop import networks, optim, rules, step
+from bioprop import networks, optim, resolve, step
+from bioprop.config import OPTIONS, SIDES
 from bioprop.data import sets
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
@@ -30,16 +31,14 @@ def make_run(config: dict[str, Any]) -> Run:
     learner = make_learner(config, dataset)
     devices, batch_size = jax.local_device_count(), config['batch_size']
     if batch_size % devices:
-        raise UserError(f'config.batch_size = {batch_size} does not divide over {devices} devices')
-    steps_per_pass = len(dataset.train.label) // batch_size
+        raise UserError(f'config.batch_size = {batch_size} must be a multiple of {devices} devices')
+    steps_per_pass = len(dataset.train.image) // batch_size
     if not steps_per_pass:
         raise UserError(
             f'config.batch_size = {batch_size} exceeds the training set of '
-            f'{len(dataset.train.label)} images'
+            f'{len(dataset.train.image)} images'
         )
-    hparams = {
-        name: jnp.asarray(value, float) for name, value in configuration.hparams(config).items()
-    }
+    hparams = {name: jnp.asarray(x, float) for name, x in resolve.hparams(config).items()}
     for name, value in hparams.items():
         if value.shape not in ((), (len(learner.network.layers),)):
             raise UserError(
@@ -50,30 +49,29 @@ def make_run(config: dict[str, Any]) -> Run:
         tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
         for turns in step.SCHEDULES[config['schedule']]
     )
-    mean, std = (jnp.asarray(value, float) for value in (dataset.mean, dataset.std))
-    parts = {
-        name: step.Images(jnp.asarray(part.image), jnp.asarray(part.label), mean, std)
-        for name, part in dataset.parts.items()
-    }
-    return Run(learner, parts, hparams, passes, steps_per_pass, devices)
+    return Run(learner, _on_device(dataset, learner), hparams, passes, steps_per_pass, devices)
 
 
 def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
     """The network, rule, loss and optimisers that a resolved configuration names."""
-    rule = rules.get(config['rule'], **config['rule_options'])
+    rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
+    in_shape = dataset.train.image.shape[1:]
+    if loss.reconstructs and in_shape[-1] != 1:
+        raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
+    outputs = math.prod(in_shape) if loss.reconstructs else dataset.classes
     network = networks.NETS[config['net']](
-        dataset.train.image.shape[1:], config['hidden'], dataset.classes, config['activation']
+        in_shape, config['hidden'], outputs, config['activation']
     )
     sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
     optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
-    return step.Learner(network, rule, LOSSES[config['loss']], optimizers)
+    return step.Learner(network, rule, loss, optimizers)
 
 
 def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
-    prefix = configuration.SIDES[side]
+    prefix = SIDES[side]
     options = {
         option: hparams[prefix + name]
-        for name, option in configuration.OPTIONS.items()
+        for name, option in OPTIONS.items()
         if prefix + name in hparams
     }
     return optim.optimizer(
@@ -83,3 +81,16 @@ def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
         weight_decay=hparams.get(f'{prefix}weight_decay'),
         **options,
     )
+
+
+def _on_device(dataset: sets.Dataset, learner: step.Learner) -> dict[str, step.Images]:
+    mean, std = (jnp.asarray(value, float) for value in (dataset.mean, dataset.std))
+    return {
+        name: step.Images(
+            jnp.asarray(part.image),
+            None if learner.loss.reconstructs else jnp.asarray(part.label),
+            mean,
+            std,
+        )
+        for name, part in dataset.parts.items()
+    }

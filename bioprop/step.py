@@ -51,15 +51,17 @@ class Images(NamedTuple):
     """A set of images on the device, and how its pixels become inputs."""
 
     image: jax.Array  # (examples, height, width, channels), uint8
-    label: jax.Array  # (examples,), int32
+    label: jax.Array | None  # (examples,), int32; None where the input is to be reconstructed
     mean: jax.Array  # (channels,), in pixel units
     std: jax.Array
 
     def batch(self, places: jax.Array) -> dict[str, jax.Array]:
         """The examples at `places`, standardised."""
-        image = self.image[places].astype(self.mean.dtype)
-        mean, std = (jnp.broadcast_to(x, image.shape) for x in (self.mean, self.std))
-        return {'image': (image - mean) / std, 'label': self.label[places]}
+        pixels = self.image[places].astype(self.mean.dtype)
+        mean, std = (jnp.broadcast_to(x, pixels.shape) for x in (self.mean, self.std))
+        image = (pixels - mean) / std
+        label = image.reshape(len(image), -1) if self.label is None else self.label[places]
+        return {'image': image, 'label': label}
 
 
 def init_state(learner: Learner, key: jax.Array, hparams: Hparams) -> TrainState:
@@ -132,7 +134,7 @@ def train_steps(
     The pass and the place in it follow from state.step alone. Each pass has its own order, and
     drops the remainder of the set. With an axis_name every device takes its share of each batch.
     """
-    examples = len(images.label)
+    examples = len(images.image)
     steps_per_pass = examples // batch_size
     number, first = jnp.divmod(state.step, steps_per_pass)
     order = jax.random.permutation(jax.random.fold_in(state.key, -1 - number), examples)
@@ -159,7 +161,7 @@ def evaluate(
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
     """Sums of the 'loss' and 'mistake' over the set; every example counts exactly once."""
-    examples = len(images.label)
+    examples = len(images.image)
     devices = jax.lax.axis_size(axis_name) if axis_name else 1
     device = jax.lax.axis_index(axis_name) if axis_name else 0
     share = -(-batch_size // devices)

@@ -12,7 +12,7 @@ from bioprop import step
 from bioprop.checkpoint import Checkpoints
 from bioprop.errors import UserError
 from bioprop.networks import parameter_count
-from bioprop.parallel import spread
+from bioprop.parallel import place, spread
 from bioprop.run import Run, make_run
 from bioprop.workdir import hardware, open_workdir
 from bioprop.writers import Console, Metrics, Record, clock, write_json
@@ -25,12 +25,13 @@ class Diverged(UserError):
 def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[str, Any]:
     """Trains for config['epochs'], from the last checkpoint in the workdir on; returns the summary.
 
-    Raises Diverged when a number is not finite, and UserError for bad input; the workdir keeps its
-    last good checkpoint.
+    Raises Diverged when a number is not finite, and UserError for bad input; what was
+    saved is kept.
     """
     run = make_run(config)
     init = jax.jit(functools.partial(step.init_state, run.learner))
     state = init(jax.random.key(config['seed']), run.hparams)
+    state, parts, hparams = place((state, run.parts, run.hparams), run.devices)
 
     # -- The workdir, and where the last process left off
     open_workdir(workdir, config, overrides)
@@ -39,27 +40,35 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     if position:
         state = checkpoints.restore(position, state)
     metrics = Metrics(workdir, position)
+    if position != (metrics.records[-1]['step'] if metrics.records else 0):
+        raise UserError(
+            f'{workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
+            'checkpoint stands. Restore it, or start again in another --workdir.'
+        )
     console = Console()
     console.banner(_banner(config, run, state, workdir, position))
 
     # -- The compiled programs
+    # A reconstruction is summed over pixels, and reported as the mean over them.
+    scale = run.learner.network.out_shape[0] if run.learner.loss.reconstructs else 1
+
     @functools.cache
     def train_steps(turns, steps):
         function = functools.partial(
             step.train_steps, run.learner, turns, config['batch_size'], steps
         )
-        arguments = (state, run.parts['train'], run.hparams)
+        arguments = (state, parts['train'], hparams)
         return spread(function, run.devices, arguments, donate=(0,))
 
     @functools.cache
     def evaluate(part):
         function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
-        return spread(function, run.devices, (state.weights, run.parts[part]))
+        return spread(function, run.devices, (state.weights, parts[part]))
 
     def score(weights, part):
-        images = run.parts[part]
-        sums, count = evaluate(part)(weights, images), len(images.label)
-        scores = {f'{part}_loss': float(sums['loss']) / count}
+        images = parts[part]
+        sums, count = evaluate(part)(weights, images), len(images.image)
+        scores = {f'{part}_loss': float(sums['loss']) / count / scale}
         if 'mistake' in sums:
             scores[f'{part}_error'] = 100 * float(sums['mistake']) / count
         return scores
@@ -72,13 +81,13 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     spent, saved = 0.0, time.monotonic()
     try:
         while position < last:
-            number, place = divmod(position, run.steps_per_pass)
+            number, done = divmod(position, run.steps_per_pass)
             turns = run.passes[number % len(run.passes)]
-            steps = min(config['steps_per_call'] or run.steps_per_pass, run.steps_per_pass - place)
+            steps = min(config['steps_per_call'] or run.steps_per_pass, run.steps_per_pass - done)
             program = train_steps(turns, steps)
 
             began = time.perf_counter()
-            state, values = program(state, run.parts['train'], run.hparams)
+            state, values = program(state, parts['train'], hparams)
             values = {name: float(value) for name, value in values.items()}
             trained = time.perf_counter()
             position += steps
@@ -86,8 +95,8 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             if not values.pop('finite') or not all(map(math.isfinite, values.values())):
                 raise Diverged(
                     f'diverged in epoch {epoch}: a number is not finite. Run the same command with '
-                    'a smaller --config.lr (or inverse_lr): it goes on from the last good '
-                    f'checkpoint in {workdir}.'
+                    'a smaller --config.lr (or inverse_lr): it starts afresh in the same workdir, '
+                    'and what this run left is kept there in a folder of its own.'
                 )
             here = {'step': position, 'epoch': epoch}
             speed = steps * config['batch_size'] / (trained - began)
@@ -190,7 +199,7 @@ def _banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         f'{parameter_count(state.weights[side]):,} {side}'
         for side in ('forward', 'feedback', 'fixed')
     )
-    sizes = ', '.join(f'{len(part.label):,} {name}' for name, part in run.parts.items())
+    sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
     steps = run.steps_per_pass * len(run.passes)
     hparams = ', '.join(f'{name} {_rounded(config[name])}' for name in run.hparams)
     return [

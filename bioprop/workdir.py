@@ -10,22 +10,29 @@ from typing import Any
 
 import jax
 
-from bioprop.config import hparams
 from bioprop.errors import UserError
 from bioprop.writers import write_json
 
 PACKAGES = ('bioprop', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
-MOVABLE = ('data_dir',)  # keys that say where things are, not what is run
+MOVABLE = ('data_dir', 'checkpoint_seconds')  # keys that do not change what is run
+ABANDONED = 'abandoned-'
 
 
 def provenance() -> dict[str, Any]:
     """The versions, the commit and the hardware that something was made with."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {name: _version(name) for name in PACKAGES}
     return {
         'versions': {'python': platform.python_version()} | versions,
         'commit': _commit(),
         'hardware': hardware(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def hardware() -> str:
@@ -49,43 +56,55 @@ def _commit() -> str | None:
 def open_workdir(workdir: Path, config: dict[str, Any], overrides: list[str]) -> None:
     """Makes the workdir and its config.json, or checks that it holds this very run.
 
-    Before the first checkpoint any configuration may take the workdir over, and after a divergence
-    other continuous hyperparameters may. Raises UserError if it holds another run.
+    Another configuration may take the workdir over if the run in it diverged or never saved a
+    checkpoint; what that run left is then moved to a folder of its own. Raises UserError if the
+    workdir holds another run.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / 'config.json'
     config = json.loads(json.dumps(config))  # as it will be read back: tuples become lists
-    content = {'config': config, 'overrides': overrides, **provenance()}
     if path.exists():
-        before = _read(path)
-        old = before['config']
+        old = _read(path, 'config', dict)
         keys = sorted(
             key for key in (config.keys() | old.keys()) - set(MOVABLE)
             if config.get(key) != old.get(key)
         )  # fmt: skip
         if not keys:
             return
-        allowed = hparams(config) if _diverged(workdir) else ()
-        if any(workdir.glob('checkpoints/[0-9]*')) and not set(keys) <= set(allowed):
+        if _saved(workdir) and not _diverged(workdir):
             changes = '\n'.join(f'  {key}: {old.get(key)!r} -> {config.get(key)!r}' for key in keys)
             raise UserError(
                 f'{workdir} holds a run with another configuration:\n{changes}\n'
                 'Use another --workdir, or the configuration that it was started with.'
             )
-        content['before'] = before
-    write_json(path, content)
+        _move_aside(workdir)
+    write_json(path, {'config': config, 'overrides': overrides, **provenance()})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _move_aside(workdir: Path) -> None:
+    """Moves all that a run left into abandoned-1, abandoned-2, ..."""
+    left = [path for path in workdir.iterdir() if not path.name.startswith(ABANDONED)]
+    number = 1 + sum(1 for _ in workdir.glob(f'{ABANDONED}*'))
+    folder = workdir / f'{ABANDONED}{number}'
+    folder.mkdir()
+    for path in left:
+        path.rename(folder / path.name)
+
+
+def _read(path: Path, key: str, kind: type) -> Any:
     try:
-        content = json.loads(path.read_text())
-        if isinstance(content['config'], dict):
-            return content
+        value = json.loads(path.read_text())[key]
     except (json.JSONDecodeError, KeyError, TypeError):
-        pass
-    raise UserError(f'{path} is damaged: restore it, or use another --workdir')
+        value = None
+    if not isinstance(value, kind):
+        raise UserError(f'{path} is damaged: restore it, or use another --workdir')
+    return value
+
+
+def _saved(workdir: Path) -> bool:
+    return any(path.name.isdigit() for path in workdir.glob('checkpoints/*'))
 
 
 def _diverged(workdir: Path) -> bool:
     path = workdir / 'summary.json'
-    return path.exists() and json.loads(path.read_text())['diverged']
+    return path.exists() and _read(path, 'diverged', bool)

@@ -10,6 +10,4 @@ from bioprop.config import paper
 
 
 def get_config(arguments: str = ''):
-    return paper(
-        'fashion_mnist', 'ao_sdtp', arguments, paper_dataset='mnist', hyperparameters='tuned'
-    )
+    return paper('fashion_mnist', 'ao_sdtp', arguments, hyperparameters='tuned')

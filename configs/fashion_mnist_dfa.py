@@ -10,4 +10,4 @@ from bioprop.config import paper
 
 
 def get_config(arguments: str = ''):
-    return paper('fashion_mnist', 'dfa', arguments, paper_dataset='mnist')
+    return paper('fashion_mnist', 'dfa', arguments)

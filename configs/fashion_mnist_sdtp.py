@@ -10,4 +10,4 @@ from bioprop.config import paper
 
 
 def get_config(arguments: str = ''):
-    return paper('fashion_mnist', 'sdtp', arguments, paper_dataset='mnist', hyperparameters='tuned')
+    return paper('fashion_mnist', 'sdtp', arguments, hyperparameters='tuned')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from bioprop.config import hparams
+from bioprop.resolve import hparams
 from bioprop.writers import write_json
 
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)

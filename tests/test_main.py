@@ -2,11 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
+
+from bioprop.data import sets
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -15,10 +20,15 @@ SMALL = (
 )  # fmt: skip
 
 
-def bioprop(workdir, *arguments, config='configs/mnist_dtp.py'):
+def without_times(summary):
+    return {k: v for k, v in summary.items() if k not in ('seconds', 'examples_per_second')}
+
+
+def bioprop(workdir, *arguments, config='configs/mnist_dtp.py', **environment):
     """Runs the program on mnist_mini and a small net."""
     command = [sys.executable, '-m', 'bioprop.main', f'--config={config}', f'--workdir={workdir}']
-    environment = {k: v for k, v in os.environ.items() if k != 'TFDS_DATA_DIR'}
+    inherited = {k: v for k, v in os.environ.items() if k != 'TFDS_DATA_DIR'}
+    environment = inherited | environment
     return subprocess.run(
         [*command, *SMALL, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
     )
@@ -120,11 +130,8 @@ def test_damaged_checkpoint_names_the_cure(finished, tmp_path):
     done = bioprop(workdir)
     assert done.returncode == 0
     assert 'resumed at step 9' in done.stdout
-    drop = ('seconds', 'examples_per_second')
     one, two = (json.loads((w / 'summary.json').read_text()) for w in (workdir, finished[0]))
-    assert {k: v for k, v in one.items() if k not in drop} == {
-        k: v for k, v in two.items() if k not in drop
-    }
+    assert without_times(one) == without_times(two)
 
 
 def test_argument_string_equals_override(tmp_path):
@@ -152,11 +159,18 @@ def test_argument_string_equals_override(tmp_path):
         (['--config.rule=bp', '--config.schedule=alternating'], ['bp', 'parallel']),
         (['--config.sigma=much'], ['sigma', 'number']),
         (['--config.sigma=(0.1,0.2)'], ['sigma', '3 layers']),
-        (['--config.optimizer=adamm'], ['adamm']),
+        (['--config.optimizer=adamm'], ['adamm', "'adam'"]),
+        (['--config.optimizer=sgd'], ['--config.lr=VALUE']),
+        (['--config.sigma=-1'], ['sigma', 'at least 0']),
+        (['--config.beta1=1'], ['beta1', 'below 1']),
+        (['--config.hidden=(16,0)'], ['hidden']),
+        (['--config.auxiliary_units=5'], ['ao_sdtp']),
+        (['--config.dataset=kmnist'], ['--config.paper_dataset=mnist']),
         (['--config.dataset=cifar10', '--config.data_dir=/nowhere'], ['prepare cifar10']),
         (['--config.dataset=mnits'], ['mnits', 'mnist']),
         (['--config.batch_size=100000'], ['batch_size']),
         (['--config.paper_dataset=none'], ['--config.lr=VALUE']),
+        (['--config.rule=pathlib:Path'], ['bioprop.Rule']),
         (['extra'], ['extra']),
     ],
 )
@@ -168,21 +182,77 @@ def test_bad_input_is_refused_before_the_workdir_is_made(tmp_path, arguments, wo
 def test_bad_config_files(tmp_path):
     refused(bioprop(tmp_path / 'run', config='configs/no_such.py'), 'no_such.py')
     refused(bioprop(tmp_path / 'run', config='configs/mnist_dtp.py:schdule=parallel'), 'schedule')
-    refused(bioprop(tmp_path / 'run', config='configs/mnist_dtp.py:epochs=many'), 'epochs', 'int')
+    for value in ('many', '2.5', 'True'):
+        config = f'configs/mnist_dtp.py:epochs={value}'
+        refused(bioprop(tmp_path / 'run', config=config), 'epochs', 'int')
 
 
 def test_unwritable_workdir():
     refused(bioprop('/proc/run'), '/proc/run')
 
 
-def test_divergence_keeps_a_workdir_that_a_smaller_rate_can_continue(tmp_path):
-    workdir = tmp_path / 'run'
-    diverging = ('--config.optimizer=sgd', '--config.lr=1e38')
-    refused(bioprop(workdir, *diverging), 'diverged', 'smaller --config.lr')
+def test_divergence_keeps_a_workdir_that_a_smaller_rate_can_use(tmp_path):
+    """The slow blow-up of a negative decay passes some checkpoints before it overflows."""
+    workdir, calm = tmp_path / 'run', tmp_path / 'calm'
+    slow = ('--config.optimizer=sgd', '--config.epochs=6', '--config.momentum=0.9')
+    refused(bioprop(workdir, *slow, '--config.lr=1e37'), 'diverged', 'smaller --config.lr')
     assert json.loads((workdir / 'summary.json').read_text())['diverged']
-    done = bioprop(workdir, '--config.optimizer=sgd', '--config.lr=0.01')
+    for folder in (workdir, calm):
+        done = bioprop(folder, *slow, '--config.lr=0.01')
+        assert done.returncode == 0, done.stderr
+    assert (workdir / 'abandoned-1' / 'metrics.jsonl').exists()
+    one, two = (json.loads((folder / 'summary.json').read_text()) for folder in (workdir, calm))
+    assert without_times(one) == without_times(two)
+    refused(bioprop(workdir, *slow, '--config.lr=0.02'), 'lr: 0.01 -> 0.02')
+
+
+def test_lost_files_are_named(finished, tmp_path):
+    workdir = tmp_path / 'copy'
+    shutil.copytree(finished[0], workdir)
+    (workdir / 'metrics.jsonl').write_text('')
+    refused(bioprop(workdir), 'metrics.jsonl lacks records')
+    shutil.copy(finished[0] / 'metrics.jsonl', workdir)
+    (workdir / 'config.json').write_text('{')
+    refused(bioprop(workdir), 'config.json is damaged')
+
+
+def test_train_error_is_that_of_the_best_weights(finished):
+    """Recomputed in NumPy from the checkpoint of the best epoch."""
+    summary = json.loads((finished[0] / 'summary.json').read_text())
+    best = finished[0] / 'checkpoints' / str(9 * summary['best_epoch']) / 'default'
+    forward = ocp.StandardCheckpointer().restore(best)['weights']['forward']
+    data = sets.load('mnist_mini', 0.1)
+    for part in ('train', 'validation'):
+        images, labels = getattr(data, part)
+        h = images.reshape(len(images), -1) / np.float32(255)
+        for params in forward[:-1]:
+            h = np.tanh(h @ params['kernel'] + params['bias'])
+        logits = h @ forward[-1]['kernel'] + forward[-1]['bias']
+        error = 100 * np.mean(np.argmax(logits, axis=-1) != labels)
+        np.testing.assert_allclose(summary[f'{part}_error'], error, atol=0.1)
+
+
+def test_several_devices_give_the_same_run(finished, tmp_path):
+    """Four devices, killed by nobody but run twice: the second time there is nothing to do."""
+    for _ in range(2):
+        done = bioprop(tmp_path / 'run', JAX_NUM_CPU_DEVICES='4')
+        assert done.returncode == 0, done.stderr
+    assert '4 x cpu' in done.stdout
+    four, one = (
+        json.loads((folder / 'summary.json').read_text())
+        for folder in (tmp_path / 'run', finished[0])
+    )
+    for name in ('validation_error', 'best_test_error', 'train_error'):
+        assert abs(four[name] - one[name]) < 1
+
+
+def test_autoencoder_reports_losses(tmp_path):
+    done = bioprop(tmp_path / 'run', '--config.loss=squared_error')
     assert done.returncode == 0, done.stderr
-    assert not json.loads((workdir / 'summary.json').read_text())['diverged']
+    summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+    # The mean square of MNIST's pixels is 0.10; sigmoid(0) = 1/2 everywhere gives 0.23.
+    assert 0 < summary['test_loss_at_best_validation'] < 0.23
+    assert not any(name.endswith('_error') for name in summary)
 
 
 def test_help_helps():

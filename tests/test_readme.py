@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bioprop.config import resolve
+from bioprop.resolve import resolve
 
 ROOT = Path(__file__).parent.parent
 

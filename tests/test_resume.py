@@ -27,9 +27,25 @@ def command(workdir, schedule):
     ]  # fmt: skip
 
 
-def lines(workdir):
+def kill_when(run, workdir, reached, delay):
+    """SIGKILLs the process a little after it has brought metrics.jsonl to that many lines.
+
+    A process that resumes replaces the file before it adds to it, hence the inode.
+    """
     path = workdir / 'metrics.jsonl'
-    return len(path.read_text().splitlines()) if path.exists() else 0
+    before = path.stat().st_ino if path.exists() else None
+
+    def lines():
+        if not path.exists() or path.stat().st_ino == before:
+            return 0
+        return len(path.read_text().splitlines())
+
+    while lines() < reached:
+        assert run.poll() is None, 'it ended before it could be killed'
+        time.sleep(0.002)
+    time.sleep(delay)
+    assert run.poll() is None, 'it ended before it could be killed'
+    run.send_signal(signal.SIGKILL)
 
 
 def without_times(record):
@@ -51,10 +67,9 @@ def outcome(workdir):
 def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
     subprocess.run(command(calm, schedule), cwd=ROOT, check=True, capture_output=True)
-    total = lines(calm)
+    total = len((calm / 'metrics.jsonl').read_text().splitlines())
 
-    # One kill in each quarter of the records; in the alternating schedule the first two fall into
-    # the feedback and the forward pass of the first epoch.
+    # Two kills at random; in the alternating schedule one in each of the first epoch's passes.
     dice = random.Random(schedule)
     kills = sorted(dice.randrange(1, total - 2) for _ in range(2))
     if schedule == 'alternating':
@@ -63,10 +78,7 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
         with subprocess.Popen(
             command(stormy, schedule), cwd=ROOT, stdout=subprocess.DEVNULL
         ) as run:
-            while lines(stormy) < reached and run.poll() is None:
-                time.sleep(0.002)
-            time.sleep(dice.uniform(0, 0.05))
-            run.send_signal(signal.SIGKILL)
+            kill_when(run, stormy, reached, dice.uniform(0, 0.02))
     done = subprocess.run(command(stormy, schedule), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'resumed at step' in done.stdout

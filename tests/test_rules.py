@@ -21,10 +21,10 @@ from problems import (
     problem,
 )
 
-from bioprop import optim, rules, step
+from bioprop import networks, optim, rules, step
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
-from bioprop.rules import ao_sdtp, dtp, sdtp
+from bioprop.rules import ao_sdtp, dtp, init_weights, sdtp
 
 pytestmark = pytest.mark.usefixtures('quick')
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
@@ -488,3 +488,10 @@ def test_get_loads_a_rule_from_the_users_own_module(tmp_path, monkeypatch):
         rules.get('users_own_rule:yours')
     with pytest.raises(UserError, match='cannot be loaded: No module named'):
         rules.get('no_module_of_this_name:mine')
+
+
+@pytest.mark.parametrize('name', ['dtp', 'sdtp', 'ao_sdtp'])
+def test_target_rules_refuse_a_network_without_hidden_layers(name):
+    network = networks.fully_connected((4,), (), 3)
+    with pytest.raises(UserError, match='hidden layer'):
+        init_weights(jax.random.key(0), network, rules.get(name))

@@ -317,3 +317,27 @@ def test_evaluation_counts_every_example_once(examples, batch_size, devices, x64
     image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
     losses, mistakes = numpy_losses(weights, image, label)
     close(run(weights, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})
+
+
+def test_a_member_of_a_population_equals_the_run_alone(x64, quick):
+    """vmap over states and hyperparameters, with the same data: what a population will do."""
+    learner, images = make_learner('ao_sdtp'), make_images()
+    turns = ((('forward', 'feedback')),)
+    settings = [make_hparams() | {'lr': jnp.asarray(lr)} for lr in (0.01, 0.03, 0.1)]
+    states = [
+        step.init_state(learner, jax.random.key(seed), hparams)
+        for seed, hparams in enumerate(settings)
+    ]
+
+    def run(state, hparams):
+        return step.train_steps(learner, turns, BATCH, 2, state, images, hparams)
+
+    def stack(*leaves):
+        return jnp.stack(leaves)
+
+    together, _ = jax.jit(jax.vmap(run))(
+        jax.tree.map(stack, *states), jax.tree.map(stack, *settings)
+    )
+    for member, (state, hparams) in enumerate(zip(states, settings, strict=True)):
+        alone, _ = jax.jit(run)(state, hparams)
+        close(jax.tree.map(lambda leaf, m=member: leaf[m], together.weights), alone.weights)

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 @functools.cache
-def paper() -> dict:
+def tables() -> dict:
     """Tables 1 to 5 of the paper."""
     return json.loads((FOLDER / 'bartunov2018.json').read_text())
 
@@ -30,18 +30,23 @@ def row_name(rule: str, schedule: str) -> str:
 def hidden_widths(dataset: str) -> tuple[int, ...]:
     """Hidden widths of the fully connected net (table 3). Raises UserError if it has none."""
     try:
-        return tuple(paper()['table3_architectures'][f'{dataset}_fc']['hidden'])
+        return tuple(tables()['table3_architectures'][f'{dataset}_fc']['hidden'])
     except KeyError:
-        raise UserError(f'the paper has no fully connected net for {dataset!r}') from None
+        raise UserError(
+            f'the paper has no fully connected net for {dataset!r}: set --config.hidden=(WIDTHS), '
+            'or --config.paper_dataset=mnist or cifar10 to take the net and settings of that set'
+        ) from None
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:
-    """Hyperparameters from 'published' (table 5) or 'tuned' (ours); {} where there are none.
+    """Hyperparameters from 'tuned' (ours) where there are any, else 'published'; {} if neither.
 
-    The paper gives none for AO-SDTP: it gets those of SDTP. The two alternating schedules share a
-    published row; tuned rows name theirs.
+    The paper gives none for AO-SDTP: it gets those of SDTP. The two alternating schedules share
+    a row.
     """
-    if source == 'tuned':
-        return _tuned().get(f'{dataset}_{net}', {}).get(f'{rule}_{schedule}', {})
-    rows = paper()['table5_best_hyperparameters'].get(f'{dataset}_{net}', {})
+    name = f'{dataset}_{net}'
+    tuned = _tuned().get(name, {}).get(row_name(rule, schedule))
+    if source == 'tuned' and tuned:
+        return tuned
+    rows = tables()['table5_best_hyperparameters'].get(name, {})
     return rows.get(row_name('sdtp' if rule == 'ao_sdtp' else rule, schedule), {})

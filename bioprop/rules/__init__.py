@@ -1,6 +1,7 @@
 """Learning rules, by name."""
 
 import importlib
+import inspect
 
 from bioprop.errors import UserError, unknown
 from bioprop.rules.backpropagation import bp
@@ -33,6 +34,10 @@ def get(name: str, **options) -> Rule:
     else:
         raise unknown('rule', name, RULES)
     try:
-        return make(**options)
+        inspect.signature(make).bind(**options)
     except TypeError as error:
         raise UserError(f'rule {name!r} does not take the options {options}: {error}') from error
+    rule = make(**options)
+    if not isinstance(rule, Rule):
+        raise UserError(f'rule {name!r} must be a function that returns a bioprop.Rule')
+    return rule

@@ -16,7 +16,8 @@ import optax
 from absl import flags
 
 from bioprop import step
-from bioprop.config import paper, resolve
+from bioprop.config import paper
+from bioprop.resolve import resolve
 from bioprop.run import make_run
 from bioprop.train import train
 from experiments.benchmarks import floor, timing
@@ -98,11 +99,10 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
         step.train_steps, run.learner, run.passes[0], batch_size, run.steps_per_pass,
         images=run.parts['train'], hparams=run.hparams,
     )  # fmt: skip
-    items = floor.products('bp', WIDTHS, batch_size)
     contestants = {
         'program': timing.stepper(lambda state: program(state)[0], state),
         'plain': plain_epoch(batch_size, run.parts['train']),
-        'floor': floor.run(items, floor.parameters(WIDTHS), run.steps_per_pass),
+        'floor': floor.run(*floor.products('bp', WIDTHS, batch_size), run.steps_per_pass),
         'plain evaluation': plain_evaluation(run.parts),
     }
     least = timing.interleave(contestants, seconds)

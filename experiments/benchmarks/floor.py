@@ -1,4 +1,4 @@
-"""The arithmetic floor of a training step: its matrix products alone, and Adam's bytes."""
+"""The floor of a training step: its matrix products alone, with or without Adam's traffic."""
 
 import itertools
 
@@ -10,31 +10,32 @@ from experiments.benchmarks import timing
 Product = tuple[int, int, int]  # (rows, inner, columns)
 
 
-def products(rule: str, widths: tuple[int, ...], batch: int, auxiliary: int = 0) -> list[Product]:
-    """The matrix products that a step of a rule cannot do without, on dense layers.
+def products(
+    rule: str, widths: tuple[int, ...], batch: int, auxiliary: int = 0
+) -> tuple[list[Product], list[Product]]:
+    """(signals, gradients): the products that a step of a rule cannot do without, on dense layers.
 
-    widths are (inputs, hidden, ..., outputs). An inverse costs three in its loss (f, g and the
-    gradient of V) and two in the targets.
+    widths are (inputs, hidden, ..., outputs); gradients are those of weights, which an optimiser
+    consumes. An inverse costs two signals in the targets, and f, g and its gradient in its loss.
     """
     pairs = list(itertools.pairwise(widths))
     forward = [(batch, below, above) for below, above in pairs]
-    weight_gradients = [(below, batch, above) for below, above in pairs]
     down = [(batch, above, below) for below, above in pairs]
-    common = forward + weight_gradients
+    gradients = [(below, batch, above) for below, above in pairs]
     if rule in ('bp', 'fa'):
-        return common + down[1:]
+        return forward + down[1:], gradients
     if rule == 'dfa':
-        return common + [(batch, widths[-1], width) for width in widths[1:-1]]
+        return forward + [(batch, widths[-1], width) for width in widths[1:-1]], gradients
+    inner = 3 * down[1:-1] + forward[1:-1]
     if rule == 'dtp':
-        inverses = slice(1, -1)
-        return (
-            common + down[-1:] + 3 * down[inverses] + forward[inverses] + weight_gradients[inverses]
-        )
+        return forward + inner + down[-1:], gradients + gradients[1:-1]
     below, above = pairs[-1]
-    wide = (batch, above + auxiliary, below)
+    top = [forward[-1], *3 * [(batch, above + auxiliary, below)]]
     features = 2 * [(batch, below, auxiliary)] if auxiliary else []
-    inner = 3 * down[1:-1] + forward[1:] + weight_gradients[1:-1]
-    return common + inner + 3 * [wide] + [(below, batch, above + auxiliary)] + features
+    return (
+        forward + inner + top + features,
+        gradients + gradients[1:-1] + [(below, batch, above + auxiliary)],
+    )
 
 
 def flops(items: list[Product]) -> int:
@@ -42,33 +43,34 @@ def flops(items: list[Product]) -> int:
     return sum(2 * rows * inner * columns for rows, inner, columns in items)
 
 
-def parameters(widths: tuple[int, ...]) -> int:
-    """Weights and biases of dense layers."""
-    return sum((below + 1) * above for below, above in itertools.pairwise(widths))
+def run(signals: list[Product], gradients: list[Product] = (), steps: int = 1):
+    """A call that does, `steps` times in one scan, just these products, and Adam's traffic.
 
-
-def run(items: list[Product], parameters: int = 0, steps: int = 1):
-    """A call that does, `steps` times in one scan, just these products and Adam's traffic.
-
-    Adam reads weight, two moments and gradient of every parameter, and writes all but the last.
-    Each product is kept whole, and hands one number to the next step: none can be skipped or moved.
+    Adam reads and writes a weight and its two moments for each element of a gradient. A signal is
+    kept whole and hands one number to the next step, so that none can be skipped or moved.
     """
-    operands = [
-        (jnp.ones((rows, inner)), jnp.ones((inner, columns))) for rows, inner, columns in items
-    ]
-    arrays = [jnp.ones(parameters) for _ in range(3)]
-    gradient = jnp.ones(parameters)
+
+    def operands(items):
+        return [
+            (jnp.ones((rows, inner)), jnp.ones((inner, columns))) for rows, inner, columns in items
+        ]
+
+    def multiply(pairs):
+        results = jax.lax.optimization_barrier([x @ y for x, y in pairs])
+        return results, [
+            (x.at[0, 0].set(result[0, 0]), y) for (x, y), result in zip(pairs, results, strict=True)
+        ]
 
     def step(carry, _):
-        operands, arrays = carry
-        results = jax.lax.optimization_barrier([x @ y for x, y in operands])
-        operands = [
-            (x.at[0, 0].set(result[0, 0]), y)
-            for (x, y), result in zip(operands, results, strict=True)
+        signals, gradients, weights = carry
+        _, signals = multiply(signals)
+        results, gradients = multiply(gradients)
+        weights = [
+            [x + gradient for x in triple]
+            for triple, gradient in zip(weights, results, strict=True)
         ]
-        return (operands, [x + gradient for x in arrays]), None
+        return (signals, gradients, weights), None
 
-    def scan(carry):
-        return jax.lax.scan(step, carry, length=steps)[0]
-
-    return timing.stepper(scan, (operands, arrays))
+    weights = [[jnp.ones((rows, columns)) for _ in range(3)] for rows, _, columns in gradients]
+    carry = (operands(signals), operands(gradients), weights)
+    return timing.stepper(lambda carry: jax.lax.scan(step, carry, length=steps)[0], carry)

@@ -92,8 +92,11 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     names = list(rules.RULES)
     contestants = {'plain_bp': plain_step(batch)}
     contestants |= {name: rule_step(name, batch) for name in names}
+    auxiliary = {'ao_sdtp': 256}
     items = {
-        name: floor.products(name, WIDTHS, batch_size, 256 if name == 'ao_sdtp' else 0)
+        name: list(
+            itertools.chain(*floor.products(name, WIDTHS, batch_size, auxiliary.get(name, 0)))
+        )
         for name in names
     }
     contestants |= {f'{name} floor': floor.run(items[name]) for name in names}
