@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -220,7 +221,8 @@ def test_train_error_is_that_of_the_best_weights(finished):
     """Recomputed in NumPy from the checkpoint of the best epoch."""
     summary = json.loads((finished[0] / 'summary.json').read_text())
     best = finished[0] / 'checkpoints' / str(9 * summary['best_epoch']) / 'default'
-    forward = ocp.StandardCheckpointer().restore(best)['weights']['forward']
+    restored = ocp.StandardCheckpointer().restore(best)
+    forward = jax.tree.map(np.asarray, restored['weights']['forward'])
     data = sets.load('mnist_mini', 0.1)
     for part in ('train', 'validation'):
         images, labels = getattr(data, part)

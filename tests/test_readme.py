@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from bioprop.resolve import resolve
+from bioprop.step import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,17 +28,16 @@ def test_python_block_runs():
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
-@pytest.mark.parametrize('schedule', [None, 'alternating', 'alternating_step'])
-def test_every_config_resolves(path, schedule):
+def test_every_config_resolves_in_every_schedule(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config()
-    if schedule and 'tp' not in config.rule:
-        pytest.skip('it has no feedback weights to alternate with')
-    config = resolve(module.get_config(f'schedule={schedule}' if schedule else ''))
     assert f'configs/{path.name}' in module.__doc__
-    assert config['lr'] > 0
-    if 'tp' in config['rule']:
-        assert config['inverse_lr'] > 0
-        assert config['sigma'] > 0
+    has_inverses = 'tp' in module.get_config().rule
+    for schedule in SCHEDULES if has_inverses else ('parallel',):
+        config = resolve(module.get_config(f'schedule={schedule}'))
+        assert config['schedule'] == schedule
+        assert config['lr'] > 0
+        if has_inverses:
+            assert config['inverse_lr'] > 0
+            assert config['sigma'] > 0
