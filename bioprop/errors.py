@@ -1,7 +1,10 @@
 """What a user did wrong, said in one message."""
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -14,3 +17,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}.'
     return UserError(f'no {kind} {name!r}; {hint}')
+
+
+def fail(message: object, status: int = 1) -> NoReturn:
+    """Ends the program with one message, at once: no thread of a library has the last word."""
+    sys.stdout.flush()
+    print(f'\nbioprop: {message}', file=sys.stderr, flush=True)
+    os._exit(status)

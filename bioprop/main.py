@@ -3,19 +3,21 @@
 python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
-file's colon. Running the same command again resumes. The workdir gets config.json, metrics.jsonl,
-TensorBoard events, checkpoints/ and summary.json (errors in percent).
+file's colon (several are divided by commas). Often changed: dataset, data_dir, rule, schedule,
+hidden, epochs, batch_size, seed, lr, inverse_lr, sigma, hyperparameters=published|tuned. All keys
+stand, with their meaning, in bioprop/config.py.
+
+Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
+events, checkpoints/ and summary.json (errors in percent).
 """
 
 import ast
-import os
-import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from bioprop.errors import UserError
+from bioprop.errors import UserError, fail
 from bioprop.resolve import resolve
 from bioprop.train import train
 
@@ -39,13 +41,6 @@ def main(argv: list[str]) -> None:
         fail(f'{error.filename or "workdir"}: {error.strerror or error}. What was saved is kept.')
     except KeyboardInterrupt:
         fail('interrupted; run the same command to resume', status=130)
-
-
-def fail(message: object, status: int = 1) -> None:
-    """Ends the program with one message, at once: no thread of a library has the last word."""
-    sys.stdout.flush()
-    print(f'\nbioprop: {message}', file=sys.stderr, flush=True)
-    os._exit(status)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -24,8 +24,8 @@ needs_tensorflow = pytest.mark.skipif(
 
 @pytest.fixture
 def without_tensorflow(monkeypatch):
-    """TensorFlow cannot be imported in this test."""
-    monkeypatch.setitem(sys.modules, 'tensorflow', None)
+    """`prepare` finds no TensorFlow in this test."""
+    monkeypatch.setattr(prepare.importlib.util, 'find_spec', lambda name: None)
 
 
 def command(*arguments):

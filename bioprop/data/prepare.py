@@ -15,7 +15,6 @@ on another machine and copy the folder that is printed.
 import errno
 import importlib.util
 import os
-import sys
 import urllib.error
 from collections.abc import Iterator
 
@@ -23,7 +22,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags, logging
 
 from bioprop.data import tfds_arrays
-from bioprop.errors import UserError
+from bioprop.errors import UserError, fail
 
 DATA_DIR = flags.DEFINE_string(
     'data_dir',
@@ -49,9 +48,9 @@ def main(argv: list[str]) -> None:
     try:
         prepare(argv[1:], DATA_DIR.value, DOWNLOAD_DIR.value, MANUAL_DIR.value)
     except UserError as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
-        _fail('interrupted; run the same command again, files already downloaded are kept', 130)
+        fail('interrupted; run the same command again, files already downloaded are kept', 130)
 
 
 def prepare(
@@ -154,13 +153,6 @@ def _summary(made: tfds.core.DatasetBuilder) -> str:
     return f'  {made.data_dir}: {counts} examples, {made.info.file_format.value}'
 
 
-def _fail(message: object, status: int = 1) -> None:
-    """Ends the program with one message."""
-    sys.stdout.flush()
-    print(f'\nbioprop: {message}', file=sys.stderr)
-    sys.exit(status)
-
-
 def _parse(argv: list[str]) -> list[str]:
     """Parses the flags, and quiets what is not for the user."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -168,7 +160,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(error, status=2)
+        fail(error, status=2)
 
 
 if __name__ == '__main__':

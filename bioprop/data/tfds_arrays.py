@@ -76,8 +76,12 @@ def load(
     for feature in ('image', 'label'):
         if feature not in made.info.features:
             raise UserError(f'data set {name!r} has no {feature!r}: {list(made.info.features)}')
-    classes = made.info.features['label'].num_classes
-    return {split: _arrays(made, split) for split in ('train', 'test')}, classes
+    image, label = (made.info.features[name] for name in ('image', 'label'))
+    if image.np_dtype != np.uint8 or not isinstance(label, tfds.features.ClassLabel):
+        raise UserError(
+            f'data set {name!r} has no 8-bit images with class labels: {image}, {label}'
+        )
+    return {split: _arrays(made, split) for split in ('train', 'test')}, label.num_classes
 
 
 def _arrays(made: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
