@@ -11,11 +11,20 @@ import jax
 from bioprop import step
 from bioprop.checkpoint import Checkpoints
 from bioprop.errors import UserError
-from bioprop.networks import parameter_count
 from bioprop.parallel import place, spread
-from bioprop.run import Run, make_run
-from bioprop.workdir import hardware, open_workdir
-from bioprop.writers import Console, Metrics, Record, clock, write_json
+from bioprop.report import (
+    banner,
+    best_of,
+    evaluations,
+    measure_of,
+    phase_of,
+    progress_line,
+    rounded,
+    summarise,
+)
+from bioprop.run import make_run
+from bioprop.workdir import open_workdir
+from bioprop.writers import Console, Metrics, write_json
 
 
 class Diverged(UserError):
@@ -46,7 +55,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             'checkpoint stands. Restore it, or start again in another --workdir.'
         )
     console = Console()
-    console.banner(_banner(config, run, state, workdir, position))
+    console.banner(banner(config, run, state, workdir, position))
 
     # -- The compiled programs
     # A reconstruction is summed over pixels, and reported as the mean over them.
@@ -76,8 +85,12 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     # -- The loop: a call is one scan, within one pass over the training set
     steps_per_epoch = run.steps_per_pass * len(run.passes)
     start, last = position, config['epochs'] * steps_per_epoch
-    measure = _measure(run)
-    lowest = min((r[f'validation_{measure}'] for r in _evaluations(metrics)), default=math.inf)
+    measure = measure_of(run.learner.loss)
+    lowest = min(
+        (r[f'validation_{measure}'] for r in evaluations(metrics.records)), default=math.inf
+    )
+    for part in ('validation', 'test'):
+        evaluate(part)
     spent, saved = 0.0, time.monotonic()
     try:
         while position < last:
@@ -101,7 +114,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             here = {'step': position, 'epoch': epoch}
             speed = steps * config['batch_size'] / (trained - began)
             metrics.write(
-                {'kind': 'train', **here, 'phase': _phase(turns), **values}
+                {'kind': 'train', **here, 'phase': phase_of(turns), **values}
                 | {'seconds': trained - began, 'examples_per_second': speed}
             )
 
@@ -119,115 +132,20 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
                 saved = time.monotonic()
             spent += time.perf_counter() - began
             left = spent / (position - start) * (last - position)
-            line = _progress(config, metrics.records, measure, lowest, left)
+            line = progress_line(config, metrics.records, measure, lowest, left)
             console.progress(line, keep=rank is not None)
         checkpoints.wait()
-        best = _best(metrics, measure)
+        best = best_of(metrics.records, measure)
         best_state = checkpoints.restore(best['step'], state)
-        summary = _summary(config, metrics, measure, **score(best_state.weights, 'train'))
+        summary = summarise(config, metrics.records, measure, **score(best_state.weights, 'train'))
     except Diverged:
-        write_json(workdir / 'summary.json', _summary(config, metrics, measure, diverged=True))
+        write_json(
+            workdir / 'summary.json', summarise(config, metrics.records, measure, diverged=True)
+        )
         raise
     finally:
         metrics.close()
         checkpoints.close()
     write_json(workdir / 'summary.json', summary)
-    console.banner((name, _rounded(value)) for name, value in summary.items())
+    console.banner((name, rounded(value)) for name, value in summary.items())
     return summary
-
-
-def _measure(run: Run) -> str:
-    """What a run is judged by: the error in percent, or the loss where there is no error."""
-    return 'error' if run.learner.loss.mistake else 'loss'
-
-
-def _phase(turns: tuple[tuple[str, ...], ...]) -> str:
-    """The side that a pass trains, or 'both'."""
-    sides = {side for sides in turns for side in sides}
-    return sides.pop() if len(sides) == 1 else 'both'
-
-
-def _evaluations(metrics: Metrics) -> list[Record]:
-    return [record for record in metrics.records if record['kind'] == 'eval']
-
-
-def _best(metrics: Metrics, measure: str) -> Record:
-    """The evaluation of the lowest validation score, the first of equals."""
-    return min(_evaluations(metrics), key=lambda record: record[f'validation_{measure}'])
-
-
-def _summary(config, metrics, measure, *, train_error=None, train_loss=None, diverged=False):
-    """The run in one flat dictionary, a function of its records alone but for the train score.
-
-    Errors are percentages. Train and validation scores are those at the best epoch, the one of the
-    lowest validation score; best_test_* is the lowest over the epochs (the paper's protocol).
-    """
-    evaluations = _evaluations(metrics)
-    training = [record for record in metrics.records if record['kind'] == 'train']
-    images = sum(record['seconds'] * record['examples_per_second'] for record in training)
-    best = _best(metrics, measure) if evaluations else {}
-    test = f'test_{measure}'
-    return {
-        'rule': config['rule'],
-        'net': config['net'],
-        'dataset': config['dataset'],
-        'schedule': config['schedule'],
-        'seed': config['seed'],
-        'epochs': training[-1]['epoch'] if training else 0,
-        f'train_{measure}': {'error': train_error, 'loss': train_loss}[measure],
-        f'validation_{measure}': best.get(f'validation_{measure}'),
-        f'{test}_at_best_validation': best.get(test),
-        f'best_{test}': min((record[test] for record in evaluations), default=None),
-        'best_epoch': best.get('epoch'),
-        'examples_per_second': images / sum(r['seconds'] for r in training) if training else None,
-        'seconds': sum(record['seconds'] for record in metrics.records),
-        'diverged': diverged,
-    }
-
-
-def _rounded(value: Any) -> str:
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
-def _banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
-    network = run.learner.network
-    shapes = ' -> '.join(
-        'x'.join(map(str, shape))
-        for shape in (network.in_shape, *(layer.out_shape for layer in network.layers))
-    )
-    counts = ', '.join(
-        f'{parameter_count(state.weights[side]):,} {side}'
-        for side in ('forward', 'feedback', 'fixed')
-    )
-    sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
-    steps = run.steps_per_pass * len(run.passes)
-    hparams = ', '.join(f'{name} {_rounded(config[name])}' for name in run.hparams)
-    return [
-        ('devices', hardware()),
-        ('data', f'{config["dataset"]}: {sizes}'),
-        ('net', f'{config["net"]}: {shapes}'),
-        ('parameters', counts),
-        ('rule', f'{config["rule"]}, {config["schedule"]}'),
-        ('settings', f'batch {config["batch_size"]}, seed {config["seed"]}, {hparams}'),
-        ('steps', f'{steps:,} an epoch, {steps * config["epochs"]:,} in {config["epochs"]} epochs'),
-        ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
-    ]
-
-
-def _progress(config, records, measure, lowest, left) -> str:
-    training = [record for record in records[-2:] if record['kind'] == 'train'][-1]
-    parts = [f'epoch {training["epoch"]}/{config["epochs"]}', training['phase']]
-    parts += [
-        f'{name} {training[name]:.4f}' for name in ('loss', 'feedback_loss') if name in training
-    ]
-    unit = ' %' if measure == 'error' else ''
-    digits = 2 if measure == 'error' else 5
-    if measure in training and measure == 'error':
-        parts.append(f'error {training["error"]:.2f} %')
-    if records[-1]['kind'] == 'eval':
-        parts.append(f'validation {records[-1][f"validation_{measure}"]:.{digits}f}{unit}')
-    if math.isfinite(lowest):
-        parts.append(f'best {lowest:.{digits}f}{unit}')
-    return '  '.join(
-        [*parts, f'{training["examples_per_second"]:,.0f} images/s', f'ETA {clock(left)}']
-    )

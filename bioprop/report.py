@@ -1,0 +1,110 @@
+"""What a run says of itself, on the console and in its summary: functions of its records."""
+
+import math
+from typing import Any
+
+from bioprop.losses import Loss
+from bioprop.networks import parameter_count
+from bioprop.workdir import hardware
+from bioprop.writers import Record, clock
+
+
+def measure_of(loss: Loss) -> str:
+    """What a run is judged by: the error in percent, or the loss where there is no error."""
+    return 'error' if loss.mistake else 'loss'
+
+
+def phase_of(turns: tuple[tuple[str, ...], ...]) -> str:
+    """The side that a pass trains, or 'both'."""
+    sides = {side for sides in turns for side in sides}
+    return sides.pop() if len(sides) == 1 else 'both'
+
+
+def evaluations(records: list[Record]) -> list[Record]:
+    """The records of kind eval, one for each evaluated epoch."""
+    return [record for record in records if record['kind'] == 'eval']
+
+
+def best_of(records: list[Record], measure: str) -> Record:
+    """The evaluation of the lowest validation score, the first of equals."""
+    return min(evaluations(records), key=lambda record: record[f'validation_{measure}'])
+
+
+def summarise(config, records, measure, *, train_error=None, train_loss=None, diverged=False):
+    """The run in one flat dictionary, a function of its records alone but for the train score.
+
+    Errors are percentages. Train and validation scores are those at the best epoch, the one of the
+    lowest validation score; best_test_* is the lowest over the epochs (the paper's protocol).
+    """
+    evaluated = evaluations(records)
+    training = [record for record in records if record['kind'] == 'train']
+    images = sum(record['seconds'] * record['examples_per_second'] for record in training)
+    best = best_of(records, measure) if evaluated else {}
+    test = f'test_{measure}'
+    return {
+        'rule': config['rule'],
+        'net': config['net'],
+        'dataset': config['dataset'],
+        'schedule': config['schedule'],
+        'seed': config['seed'],
+        'epochs': training[-1]['epoch'] if training else 0,
+        f'train_{measure}': {'error': train_error, 'loss': train_loss}[measure],
+        f'validation_{measure}': best.get(f'validation_{measure}'),
+        f'{test}_at_best_validation': best.get(test),
+        f'best_{test}': min((record[test] for record in evaluated), default=None),
+        'best_epoch': best.get('epoch'),
+        'examples_per_second': images / sum(r['seconds'] for r in training) if training else None,
+        'seconds': sum(record['seconds'] for record in records),
+        'diverged': diverged,
+    }
+
+
+def rounded(value: Any) -> str:
+    """Four digits of a float."""
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
+    """What is about to be trained, as rows of a name and a value."""
+    network = run.learner.network
+    shapes = ' -> '.join(
+        'x'.join(map(str, shape))
+        for shape in (network.in_shape, *(layer.out_shape for layer in network.layers))
+    )
+    counts = ', '.join(
+        f'{parameter_count(state.weights[side]):,} {side}'
+        for side in ('forward', 'feedback', 'fixed')
+    )
+    sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
+    steps = run.steps_per_pass * len(run.passes)
+    hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)
+    return [
+        ('devices', hardware()),
+        ('data', f'{config["dataset"]}: {sizes}'),
+        ('net', f'{config["net"]}: {shapes}'),
+        ('parameters', counts),
+        ('rule', f'{config["rule"]}, {config["schedule"]}'),
+        ('settings', f'batch {config["batch_size"]}, seed {config["seed"]}, {hparams}'),
+        ('steps', f'{steps:,} an epoch, {steps * config["epochs"]:,} in {config["epochs"]} epochs'),
+        ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
+    ]
+
+
+def progress_line(config, records, measure, lowest, left) -> str:
+    """Where training stands after the last records; `left` is in seconds."""
+    training = [record for record in records[-2:] if record['kind'] == 'train'][-1]
+    parts = [f'epoch {training["epoch"]}/{config["epochs"]}', training['phase']]
+    parts += [
+        f'{name} {training[name]:.4f}' for name in ('loss', 'feedback_loss') if name in training
+    ]
+    unit = ' %' if measure == 'error' else ''
+    digits = 2 if measure == 'error' else 5
+    if 'error' in training:
+        parts.append(f'error {training["error"]:.2f} %')
+    if records[-1]['kind'] == 'eval':
+        parts.append(f'validation {records[-1][f"validation_{measure}"]:.{digits}f}{unit}')
+    if math.isfinite(lowest):
+        parts.append(f'best {lowest:.{digits}f}{unit}')
+    return '  '.join(
+        [*parts, f'{training["examples_per_second"]:,.0f} images/s', f'ETA {clock(left)}']
+    )
