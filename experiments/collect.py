@@ -15,8 +15,10 @@ OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
 
 
 def collect(workdir: Path) -> dict:
-    """What is worth keeping of a run. Raises OSError if it has not finished."""
+    """What is worth keeping of a run that has a summary. Raises OSError if it has none."""
     summary = json.loads((workdir / 'summary.json').read_text())
+    records = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+    evaluated = [record for record in records if record['kind'] == 'eval']
     run = json.loads((workdir / 'config.json').read_text())
     config = run['config']
     places = ('--workdir', '--config.data_dir')
@@ -24,6 +26,7 @@ def collect(workdir: Path) -> dict:
     return {
         'command': ' '.join(('python -m bioprop.main', *flags_given)),
         'summary': summary,
+        'last_validation_error': evaluated[-1].get('validation_error'),
         'batch_size': config['batch_size'],
         'hparams': hparams(config),
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},

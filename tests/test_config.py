@@ -79,7 +79,8 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
     config = paper('mnist', 'own_rule:tempered', lr=0.1, beta1=0.9, beta2=0.9, eps=1e-8)
     with pytest.raises(UserError, match='temper'):
         resolve(config)
-    config.temper = 0.5
+    settings = {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.9, 'eps': 1e-8}
+    config = paper('mnist', 'own_rule:tempered', temper=0.5, **settings)
     config.rule_options.times = 2
     resolved = resolve(config)
     assert hparams(resolved)['temper'] == 0.5
