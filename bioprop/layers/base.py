@@ -67,10 +67,11 @@ class Layer(NamedTuple):
     def update(self, params: Params, x: jax.Array, h: jax.Array, delta: jax.Array) -> Params:
         """The local update: the VJP of `apply` at (params, x), applied to delta / batch size.
 
-        h is apply(params, x), already known; delta has its shape.
+        h is apply(params, x), already known; delta has its shape. The division comes last, so that
+        slope * delta is the same array that a rule sends further down.
         """
         _, pullback = jax.vjp(lambda p: self._affine(p, x), params)
-        return pullback(self.slope(h) * delta / len(x))[0]
+        return jax.tree.map(lambda update: update / len(x), pullback(self.slope(h) * delta)[0])
 
     def _affine(self, params: Params, x: jax.Array) -> jax.Array:
         return add_bias(self.linear(params['kernel'], x), params['bias'])
