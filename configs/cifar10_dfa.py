@@ -3,7 +3,7 @@
     python -m bioprop.main --config=configs/cifar10_dfa.py
 
 Published test error, fully connected: 47.8 %.
-@@OURS@@
+Ours: not measured. Images are not augmented yet, as those of the paper are.
 """
 
 from bioprop.config import paper

@@ -3,7 +3,7 @@
     python -m bioprop.main --config=configs/fashion_mnist_bp.py
 
 The paper has no Fashion-MNIST: the net and the settings are those for MNIST.
-@@OURS@@
+Not measured yet.
 """
 
 from bioprop.config import paper

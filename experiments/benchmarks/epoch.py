@@ -1,8 +1,8 @@
 """An epoch of BP through the training loop, against one written by hand and against its floor.
 
 `program` is the loop's compiled scan, `main` the wall time of an epoch of `bioprop.main`, with its
-evaluation, records and checkpoints. Data and net are those of configs/mnist_bp.py; --dataset=mnist needs a
-prepared copy, the default trains on the set that ships.
+evaluation, records and checkpoints. Data and net are those of configs/mnist_bp.py; --dataset=mnist
+needs a prepared copy, the default trains on the set that ships.
 """
 
 import functools
