@@ -139,8 +139,7 @@ def train_steps(
     number, first = jnp.divmod(state.step, steps_per_pass)
     order = jax.random.permutation(jax.random.fold_in(state.key, -1 - number), examples)
     places = jax.lax.dynamic_slice_in_dim(order, first * batch_size, steps * batch_size)
-    devices = jax.lax.axis_size(axis_name) if axis_name else 1
-    device = jax.lax.axis_index(axis_name) if axis_name else 0
+    devices, device = _place_on(axis_name)
     index = device * (batch_size // devices) + jnp.arange(batch_size // devices)
 
     def body(state, places):
@@ -153,6 +152,13 @@ def train_steps(
     return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite}
 
 
+def _place_on(axis_name: str | None) -> tuple[int, jax.Array | int]:
+    """(size of the axis, place on it); (1, 0) without one."""
+    if axis_name is None:
+        return 1, 0
+    return jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
+
+
 def evaluate(
     learner: Learner,
     batch_size: int,
@@ -162,8 +168,7 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """Sums of the 'loss' and 'mistake' over the set; every example counts exactly once."""
     examples = len(images.image)
-    devices = jax.lax.axis_size(axis_name) if axis_name else 1
-    device = jax.lax.axis_index(axis_name) if axis_name else 0
+    devices, device = _place_on(axis_name)
     share = -(-batch_size // devices)
 
     def body(totals, first):

@@ -15,11 +15,16 @@ from tensorboardX.summary import scalar
 Record = dict[str, Any]
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Writes the file whole or not at all."""
     partial = path.with_name(path.name + '.partial')
-    partial.write_text(json.dumps(content, indent=2) + '\n')
+    partial.write_text(text)
     partial.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=2) + '\n')
 
 
 def read_records(path: Path, last_step: int) -> list[Record]:
@@ -68,9 +73,7 @@ class Metrics:
     def __init__(self, workdir: Path, last_step: int):
         path = workdir / 'metrics.jsonl'
         self.records = read_records(path, last_step)
-        partial = path.with_name('metrics.partial')
-        partial.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
-        partial.replace(path)
+        write_whole(path, ''.join(json.dumps(record) + '\n' for record in self.records))
         self._file = path.open('a')
         self._board = Board(workdir / 'tensorboard', last_step + 1)
 
