@@ -30,6 +30,7 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.dataset = dataset  # mnist_mini, or any image classification set of TFDS
     config.data_dir = config_dict.placeholder(str)  # folder of prepared sets; None: TFDS's own
     config.validation_fraction = 0.1  # of the training set, its last part, for every selection
+    config.augment = config_dict.placeholder(bool)  # random crops and flips; None: as in the paper
     config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10: whose settings to use
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
 

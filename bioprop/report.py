@@ -76,11 +76,12 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         for side in ('forward', 'feedback', 'fixed')
     )
     sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
+    augmented = ', training images cropped and flipped' if run.learner.augment else ''
     steps = run.steps_per_pass * len(run.passes)
     hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)
     return [
         ('devices', hardware()),
-        ('data', f'{config["dataset"]}: {sizes}'),
+        ('data', f'{config["dataset"]}: {sizes}{augmented}'),
         ('net', f'{config["net"]}: {shapes}'),
         ('parameters', counts),
         ('rule', f'{config["rule"]}, {config["schedule"]}'),

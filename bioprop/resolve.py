@@ -40,6 +40,8 @@ def resolve(config: ConfigDict) -> dict[str, Any]:
     dataset = resolved['dataset']
     if resolved['paper_dataset'] is None:
         resolved['paper_dataset'] = 'mnist' if dataset in LIKE_MNIST else dataset
+    if resolved['augment'] is None:
+        resolved['augment'] = resolved['paper_dataset'] == 'cifar10'
     if resolved['hidden'] is None:
         resolved['hidden'] = reference.hidden_widths(resolved['paper_dataset'])
     if resolved['rule'] == 'ao_sdtp':

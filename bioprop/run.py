@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from bioprop import networks, optim, resolve, step
 from bioprop.config import OPTIONS, SIDES
 from bioprop.data import sets
+from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
 
@@ -53,7 +54,7 @@ def make_run(config: dict[str, Any]) -> Run:
 
 
 def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
-    """The network, rule, loss and optimisers that a resolved configuration names."""
+    """The network, rule, loss, optimisers and augmentation that a resolved configuration names."""
     rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
     in_shape = dataset.train.image.shape[1:]
     if loss.reconstructs and in_shape[-1] != 1:
@@ -64,7 +65,8 @@ def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
     )
     sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
     optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
-    return step.Learner(network, rule, loss, optimizers)
+    augment = crop_and_flip if config['augment'] else None
+    return step.Learner(network, rule, loss, optimizers, augment)
 
 
 def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):

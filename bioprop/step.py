@@ -4,6 +4,7 @@ A step is written for one device: with an `axis_name` it sees its share of the b
 over the axis, whatever wraps it (pmap, shard_map, vmap).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ SCHEDULES = {
 
 Hparams = dict[str, Any]
 Optimizer = Callable[[Hparams], optax.GradientTransformation]
+Augment = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (key, index, pixels) -> pixels
 
 
 class Learner(NamedTuple):
@@ -36,6 +38,7 @@ class Learner(NamedTuple):
     rule: Rule
     loss: Loss
     optimizers: dict[str, Optimizer]  # 'forward' and 'feedback'
+    augment: Augment | None = None  # of the minibatches that are trained on, before scaling
 
 
 class TrainState(NamedTuple):
@@ -55,9 +58,14 @@ class Images(NamedTuple):
     mean: jax.Array  # (channels,), in pixel units
     std: jax.Array
 
-    def batch(self, places: jax.Array) -> dict[str, jax.Array]:
-        """The examples at `places`, standardised."""
-        pixels = self.image[places].astype(self.mean.dtype)
+    def batch(
+        self, places: jax.Array, augment: Callable[[jax.Array], jax.Array] | None = None
+    ) -> dict[str, jax.Array]:
+        """The examples at `places`, standardised; augment changes their pixels before that."""
+        pixels = self.image[places]
+        if augment:
+            pixels = augment(pixels)
+        pixels = pixels.astype(self.mean.dtype)
         mean, std = (jnp.broadcast_to(x, pixels.shape) for x in (self.mean, self.std))
         image = (pixels - mean) / std
         label = image.reshape(len(image), -1) if self.label is None else self.label[places]
@@ -131,19 +139,24 @@ def train_steps(
 
     Returns the state, the mean of the metrics, and in 'finite' whether the state still is.
 
-    The pass and the place in it follow from state.step alone. Each pass has its own order, and
-    drops the remainder of the set. With an axis_name every device takes its share of each batch.
+    The pass and the place in it follow from state.step alone. Each pass has its own order and its
+    own augmentation, and drops the remainder of the set. With an axis_name every device takes its
+    share of each batch.
     """
     examples = len(images.image)
     steps_per_pass = examples // batch_size
     number, first = jnp.divmod(state.step, steps_per_pass)
-    order = jax.random.permutation(jax.random.fold_in(state.key, -1 - number), examples)
+    key = jax.random.fold_in(state.key, -1 - number)  # of the pass; rules get those of the steps
+    order = jax.random.permutation(key, examples)
     places = jax.lax.dynamic_slice_in_dim(order, first * batch_size, steps * batch_size)
     devices, device = _place_on(axis_name)
     index = device * (batch_size // devices) + jnp.arange(batch_size // devices)
 
     def body(state, places):
-        batch = images.batch(places[index]) | {'index': index}
+        augment = learner.augment and functools.partial(
+            learner.augment, jax.random.fold_in(key, -1 - state.step), index
+        )
+        batch = images.batch(places[index], augment) | {'index': index}
         return train_step(learner, turns, state, batch, hparams, axis_name)
 
     state, metrics = jax.lax.scan(body, state, places.reshape(steps, batch_size))

@@ -86,10 +86,12 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     steps_per_epoch = run.steps_per_pass * len(run.passes)
     start, last = position, config['epochs'] * steps_per_epoch
     measure = measure_of(run.learner.loss)
+    # Where images are augmented, the score kept while training is not that of the training set.
+    evaluated = ('train', 'validation', 'test') if run.learner.augment else ('validation', 'test')
     lowest = min(
         (r[f'validation_{measure}'] for r in evaluations(metrics.records)), default=math.inf
     )
-    for part in ('validation', 'test'):
+    for part in evaluated:
         evaluate(part)
     spent, saved = 0.0, time.monotonic()
     try:
@@ -120,7 +122,9 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
 
             rank = None
             if position == last or position % (config['eval_every'] * steps_per_epoch) == 0:
-                scores = score(state.weights, 'validation') | score(state.weights, 'test')
+                scores = {}
+                for part in evaluated:
+                    scores |= score(state.weights, part)
                 seconds = time.perf_counter() - trained
                 metrics.write({'kind': 'eval', **here, **scores, 'seconds': seconds})
                 rank = scores[f'validation_{measure}']

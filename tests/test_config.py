@@ -32,6 +32,18 @@ def test_auxiliary_units_follow_the_rule_and_the_set():
     assert resolve(config)['auxiliary_units'] is None
 
 
+def test_augmentation_is_the_papers_unless_the_config_says():
+    """CIFAR-10's alone, or that of a set that takes its settings."""
+    resolved = {name: resolve(paper(name, 'bp')) for name in ('mnist', 'fashion_mnist', 'cifar10')}
+    assert [name for name in resolved if resolved[name]['augment']] == ['cifar10']
+    assert resolved['mnist']['augment'] is False
+    assert resolve(paper('svhn_cropped', 'bp', paper_dataset='cifar10'))['augment']
+    assert resolve(paper('mnist', 'bp', 'augment=True'))['augment'] is True
+    assert resolve(paper('cifar10', 'bp', 'augment=False'))['augment'] is False
+    with pytest.raises(UserError, match='augment takes bool'):
+        paper('cifar10', 'bp', 'augment=2')
+
+
 def test_tuned_values_take_precedence_only_where_there_are_any():
     tuned = resolve(paper('mnist', 'sdtp', hyperparameters='tuned', schedule='alternating'))
     published = resolve(paper('mnist', 'sdtp', schedule='alternating'))

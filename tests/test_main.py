@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from test_data import write_set
 
 from bioprop.data import sets
 
@@ -165,6 +166,7 @@ def test_argument_string_equals_override(tmp_path):
         (['--config.sigma=-1'], ['sigma', 'at least 0']),
         (['--config.beta1=1'], ['beta1', 'below 1']),
         (['--config.hidden=(16,0)'], ['hidden']),
+        (['--config.augment=often'], ['augment', 'often']),
         (['--config.auxiliary_units=5'], ['ao_sdtp']),
         (['--config.dataset=kmnist'], ['--config.paper_dataset=mnist']),
         (['--config.dataset=cifar10', '--config.data_dir=/nowhere'], ['prepare cifar10']),
@@ -217,21 +219,50 @@ def test_lost_files_are_named(finished, tmp_path):
     refused(bioprop(workdir), 'config.json is damaged')
 
 
-def test_train_error_is_that_of_the_best_weights(finished):
-    """Recomputed in NumPy from the checkpoint of the best epoch."""
-    summary = json.loads((finished[0] / 'summary.json').read_text())
-    best = finished[0] / 'checkpoints' / str(9 * summary['best_epoch']) / 'default'
-    restored = ocp.StandardCheckpointer().restore(best)
+def numpy_scores(checkpoint, data, part):
+    """(mean cross-entropy, error in percent) of a checkpoint, recomputed in NumPy."""
+    restored = ocp.StandardCheckpointer().restore(checkpoint / 'default')
     forward = jax.tree.map(np.asarray, restored['weights']['forward'])
+    images, labels = data.parts[part]
+    h = ((images - data.mean) / data.std).reshape(len(images), -1)
+    for params in forward[:-1]:
+        h = np.tanh(h @ params['kernel'] + params['bias'])
+    logits = h @ forward[-1]['kernel'] + forward[-1]['bias']
+    losses = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(labels)), labels]
+    return losses.mean(), 100 * np.mean(np.argmax(logits, axis=-1) != labels)
+
+
+def test_train_error_is_that_of_the_best_weights(finished):
+    summary = json.loads((finished[0] / 'summary.json').read_text())
+    best = finished[0] / 'checkpoints' / str(9 * summary['best_epoch'])
     data = sets.load('mnist_mini', 0.1)
     for part in ('train', 'validation'):
-        images, labels = getattr(data, part)
-        h = images.reshape(len(images), -1) / np.float32(255)
-        for params in forward[:-1]:
-            h = np.tanh(h @ params['kernel'] + params['bias'])
-        logits = h @ forward[-1]['kernel'] + forward[-1]['bias']
-        error = 100 * np.mean(np.argmax(logits, axis=-1) != labels)
+        _, error = numpy_scores(best, data, part)
         np.testing.assert_allclose(summary[f'{part}_error'], error, atol=0.1)
+
+
+def test_cifar10_trains_on_augmented_images_and_is_scored_on_those_of_the_set(tmp_path):
+    write_set(tmp_path, 'cifar10', '3.0.2', 'array_record', channels=3)
+    workdir, small = tmp_path / 'run', ('--config.dataset=cifar10', '--config.batch_size=15')
+    where = f'--config.data_dir={tmp_path}'
+    done = bioprop(workdir, *small, where, config='configs/cifar10_bp.py')
+    assert done.returncode == 0, done.stderr
+    assert json.loads((workdir / 'config.json').read_text())['config']['augment']
+    records = list(map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines()))
+    assert [r['kind'] for r in records] == ['train', 'eval'] * 2
+    data = sets.load('cifar10', 0.1, str(tmp_path))
+    for part in ('train', 'validation', 'test'):
+        scores = numpy_scores(workdir / 'checkpoints' / '6', data, part)
+        found = [records[-1][f'{part}_{name}'] for name in ('loss', 'error')]
+        np.testing.assert_allclose(found, scores, rtol=1e-4)
+    summary = json.loads((workdir / 'summary.json').read_text())
+    assert summary['train_error'] == records[2 * summary['best_epoch'] - 1]['train_error']
+
+
+def test_without_augmentation_the_training_set_is_scored_once_at_the_end(finished):
+    lines = (finished[0] / 'metrics.jsonl').read_text().splitlines()
+    assert not any('train_error' in json.loads(line) for line in lines)
+    assert not json.loads((finished[0] / 'config.json').read_text())['config']['augment']
 
 
 def test_several_devices_give_the_same_run(finished, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from problems import CLASSES, HPARAMS, IN_SHAPE, fully_connected, make_rule, numpy, random_like
 
 from bioprop import optim, parallel, step
+from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import Rule
@@ -254,7 +255,8 @@ def test_each_pass_visits_every_kept_example_once_in_its_own_order():
 
 
 def test_two_scans_of_k_steps_are_one_of_2k_bit_for_bit():
-    learner, images, hparams = make_learner('ao_sdtp'), make_images(70), make_hparams()
+    learner = make_learner('ao_sdtp')._replace(augment=crop_and_flip)
+    images, hparams = make_images(70), make_hparams()
     start = random_state(learner)._replace(step=jnp.zeros((), jnp.int32))
     once, metrics = train(learner, (step.BOTH,), 4)(start, images, hparams)
     half = train(learner, (step.BOTH,), 2)
@@ -291,6 +293,77 @@ def test_eight_devices_equal_one(name, turns, x64):
     close(numpy(spread), numpy((expected, metrics)))
     for side in {side for sides in turns for side in sides}:
         assert_moved(state, expected, side, turns=2)
+
+
+# ------------------------------------------------------------------ augmentation
+
+
+def test_training_sees_augmented_images_with_their_labels_and_evaluation_does_not():
+    plain, images, hparams = make_learner('bp'), make_images(), make_hparams()
+    inverting = plain._replace(augment=lambda key, index, pixels: 255 - pixels)
+    inverted = images._replace(image=255 - images.image)
+    state = random_state(plain)
+    trained = train(inverting, (step.FORWARD,))(state, images, hparams)
+    expected = train(plain, (step.FORWARD,))(state, inverted, hparams)
+    chex.assert_trees_all_equal(numpy(trained), numpy(expected))
+    evaluated, expected = (
+        jax.jit(functools.partial(step.evaluate, learner, BATCH))(state.weights, images)
+        for learner in (inverting, plain)
+    )
+    chex.assert_trees_all_equal(evaluated, expected)
+
+
+def test_what_is_to_be_reconstructed_is_the_augmented_image():
+    images = make_images()._replace(label=None)
+    batch = images.batch(jnp.arange(BATCH), lambda pixels: 255 - pixels)
+    np.testing.assert_array_equal(batch['label'], batch['image'].reshape(BATCH, -1))
+    assert (batch['image'] != images.batch(jnp.arange(BATCH))['image']).any()
+
+
+def bytes_of(key):
+    """The eight bytes of a key."""
+    return jax.lax.bitcast_convert_type(jax.random.key_data(key), jnp.uint8).reshape(8)
+
+
+def test_each_step_of_each_pass_augments_by_a_key_of_its_own_that_no_rule_gets():
+    """Images become the bytes of the key that they are augmented by; the rule adds them up."""
+
+    def updates(network, weights, states, context):
+        return {'forward': ({'kernel': -states[0][:1].T, 'bias': jnp.zeros(1)},), 'feedback': ()}
+
+    def augment(key, index, pixels):
+        return jnp.broadcast_to(bytes_of(key)[None], pixels.shape)
+
+    rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
+    optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
+    network = fully_connected((8,), (), 1)
+    learner = step.Learner(network, rule, softmax_cross_entropy, optimizers, augment)
+    images = step.Images(
+        jnp.zeros((7, 8), jnp.uint8), jnp.zeros(7, jnp.int32), jnp.zeros(8), jnp.ones(8)
+    )
+    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), 2, 1))
+    state, keys, of_rules = step.init_state(learner, jax.random.key(0), {}), set(), set()
+    for _ in range(9):  # three passes
+        key = jax.random.fold_in(state.key, state.step)
+        of_rules |= {bytes(bytes_of(k)) for k in (key, *jax.random.split(key, 9))}
+        of_rules |= {bytes(bytes_of(jax.random.fold_in(key, l))) for l in range(9)}
+        before = state.weights['forward'][0]['kernel']
+        state, _ = run(state, images, {})
+        seen = jnp.round(state.weights['forward'][0]['kernel'] - before)
+        keys.add(bytes(seen.astype(jnp.uint8)))
+    assert len(keys) == 9
+    assert not keys & of_rules
+
+
+def test_eight_devices_equal_one_on_augmented_images(x64):
+    plain, turns = make_learner('dtp'), (step.FEEDBACK, step.FORWARD)
+    learner = plain._replace(augment=crop_and_flip)
+    state, images, hparams = random_state(learner), make_images(), make_hparams()
+    expected = train(learner, turns)(state, images, hparams)
+    spread = train(learner, turns, devices=DEVICES)(state, images, hparams)
+    close(numpy(spread), numpy(expected))
+    _, metrics = train(plain, turns)(state, images, hparams)
+    assert metrics['loss'] != expected[1]['loss']
 
 
 # ------------------------------------------------------------------ evaluation
