@@ -1,0 +1,76 @@
+"""Windows: where a kernel of a given size meets its input, along any number of spatial axes."""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+
+
+class Window(NamedTuple):
+    """A kernel laid over every stride-th place of a padded input; one entry for each axis."""
+
+    in_shape: tuple[int, ...]  # without batch and channels, before padding
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]  # zeros added below and above
+
+    @property
+    def padded_shape(self) -> tuple[int, ...]:
+        """Of the input with its padding."""
+        return tuple(n + sum(pad) for n, pad in zip(self.in_shape, self.padding, strict=True))
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """The number of places along each axis."""
+        axes = zip(self.padded_shape, self.size, self.strides, strict=True)
+        return tuple((n - size) // stride + 1 for n, size, stride in axes)
+
+    @property
+    def taps(self) -> int:
+        """Inputs that one place sees, per channel."""
+        return math.prod(self.size)
+
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+
+def window(
+    in_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    strides: int | Sequence[int] = 1,
+    padding: Padding = 'SAME',
+) -> Window:
+    """A window over an input of that spatial shape.
+
+    An integer stands for one on each axis. padding is 'SAME', 'VALID', an integer, or for each
+    axis an integer or a pair (below, above). Raises ValueError for what does not fit.
+    """
+    in_shape = tuple(in_shape)
+    size = _each_axis('kernel_size', kernel_size, len(in_shape), least=1)
+    strides = _each_axis('strides', strides, len(in_shape), least=1)
+    if isinstance(padding, str):
+        if padding not in ('SAME', 'VALID'):
+            raise ValueError(f"padding must be 'SAME', 'VALID' or numbers, not {padding!r}")
+        pads = jax.lax.padtype_to_pads(in_shape, size, strides, padding)
+    else:
+        pads = [padding] * len(in_shape) if isinstance(padding, int) else padding
+        pads = [(pad, pad) if isinstance(pad, int) else pad for pad in pads]
+        if len(pads) != len(in_shape) or any(len(pad) != 2 or min(pad) < 0 for pad in pads):
+            raise ValueError(
+                f'padding {padding!r} must give {len(in_shape)} pairs of numbers from 0 on'
+            )
+    made = Window(in_shape, size, strides, tuple((int(low), int(high)) for low, high in pads))
+    if min(made.out_shape) < 1:
+        raise ValueError(f'a kernel of {size} does not fit on an input of {made.padded_shape}')
+    return made
+
+
+def _each_axis(name: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
+    values = (value,) * axes if isinstance(value, int) else tuple(map(operator.index, value))
+    if len(values) != axes or min(values) < least:
+        raise ValueError(
+            f'{name} {value!r} must be a number, or one for each of {axes} axes, from {least} on'
+        )
+    return values
