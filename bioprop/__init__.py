@@ -1,7 +1,7 @@
 """bioprop: a benchmark of biologically motivated learning rules in JAX."""
 
-from bioprop.networks import Network, fully_connected, network
+from bioprop.networks import Network, feedforward, network
 from bioprop.objective import objective
 from bioprop.rules import Context, Rule, init_weights
 
-__all__ = ['Context', 'Network', 'Rule', 'fully_connected', 'init_weights', 'network', 'objective']
+__all__ = ['Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective']

@@ -34,8 +34,9 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10: whose settings to use
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
 
-    config.net = 'fc'
-    config.hidden = config_dict.placeholder(tuple)  # widths of the fully connected net
+    config.net = 'fc'  # or lc (locally connected), conv (the same with shared weights)
+    # Hidden layers, bottom first: a width, or (kernel size, channels, stride) in lc and conv.
+    config.hidden = config_dict.placeholder(tuple)
     config.activation = 'tanh'
     config.loss = 'softmax_cross_entropy'  # or squared_error: reconstructs its grey input
 
@@ -61,7 +62,7 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
 
     config.update(settings)
-    for argument in re.split(r',(?![^(]*\))', arguments) if arguments else ():
+    for argument in re.split(r',(?=\w+=)', arguments) if arguments else ():
         _set(config, *argument.partition('=')[::2])
     return config
 

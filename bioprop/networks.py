@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from bioprop.layers import Layer, dense
+from bioprop.layers import Layer, convolution, dense, locally_connected
 from bioprop.layers.base import Params, Shape
 
 
@@ -48,15 +48,36 @@ def network(layers: Sequence[Callable[[Shape], Layer]], in_shape: Shape) -> Netw
     return Network(tuple(bound))
 
 
-def fully_connected(
-    in_shape: Shape, hidden: Sequence[int], outputs: int, activation: str = 'tanh'
+# The kinds of net, and the layer that stands for (kernel size, channels, stride) in them.
+NETS = {'fc': None, 'lc': locally_connected, 'conv': convolution}
+
+Hidden = Sequence[int | tuple]
+
+
+def feedforward(
+    in_shape: Shape, hidden: Hidden, outputs: int, activation: str = 'tanh', net: str = 'fc'
 ) -> Network:
-    """Dense layers of the given widths under a linear layer of `outputs` logits."""
-    layers = [dense(width, activation) for width in hidden] + [dense(outputs, 'linear')]
-    return network(layers, in_shape)
+    """Hidden layers from their numbers, under a linear layer of `outputs` logits.
+
+    hidden is written as in table 3, bottom first: an integer is the width of a dense layer, and
+    (kernel size, channels, stride), or these and the padding, a layer of the net's kind. Raises
+    ValueError for what is neither, and for a kernel that does not fit.
+    """
+    layers = [_describe(numbers, activation, net) for numbers in hidden]
+    return network([*layers, dense(outputs, 'linear')], in_shape)
 
 
-NETS = {'fc': fully_connected}
+def _describe(numbers, activation, net):
+    match numbers:
+        case int() if numbers > 0:
+            return dense(numbers, activation)
+        case [size, int(channels), strides, *padding] if channels > 0 and len(padding) < 2:
+            if NETS[net] is None:
+                raise ValueError(f'net={net} has dense layers only, not {numbers}')
+            return NETS[net](channels, size, strides, *padding, activation=activation)
+    raise ValueError(
+        f'a hidden layer is a width or (kernel size, channels, stride), not {numbers!r}'
+    )
 
 
 def parameter_count(weights) -> int:

@@ -43,7 +43,7 @@ def resolve(config: ConfigDict) -> dict[str, Any]:
     if resolved['augment'] is None:
         resolved['augment'] = resolved['paper_dataset'] == 'cifar10'
     if resolved['hidden'] is None:
-        resolved['hidden'] = reference.hidden_widths(resolved['paper_dataset'])
+        resolved['hidden'] = reference.hidden_layers(resolved['paper_dataset'], resolved['net'])
     if resolved['rule'] == 'ao_sdtp':
         units = resolved['auxiliary_units']
         default = 512 if resolved['paper_dataset'] == 'cifar10' else 256
@@ -76,7 +76,7 @@ def _fill(resolved: dict[str, Any]) -> dict[str, Any]:
     known = DEFAULTS | reference.hyperparameters(*(resolved[name] for name in names))
     rule, missing = make_rule(resolved), []
     needed = dict.fromkeys(rule.hparams, True)  # name -> whether the source may give it
-    for side in ('forward', 'feedback') if rule.trains_feedback else ('forward',):
+    for side in rule.sides:
         adam = resolved[f'{SIDES[side]}optimizer'] == 'adam'  # the paper's only optimiser
         needed |= {SIDES[side] + name: adam for name in ('lr', *(ADAM if adam else ()))}
     for name, given in needed.items():
@@ -96,7 +96,7 @@ def _fill(resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_schedule(resolved: dict[str, Any]) -> None:
-    if resolved['schedule'] != 'parallel' and not make_rule(resolved).trains_feedback:
+    if resolved['schedule'] != 'parallel' and 'feedback' not in make_rule(resolved).sides:
         raise UserError(
             f'rule {resolved["rule"]!r} trains no feedback weights, so it has nothing to '
             'alternate: use schedule=parallel'
@@ -120,5 +120,3 @@ def _check(config: dict[str, Any]) -> None:
                 raise UserError(
                     f'config.{name} must be at least {least} and below {bound}, not {x}'
                 )
-    if not all(isinstance(width, int) and width > 0 for width in config['hidden'] or ()):
-        raise UserError(f'config.hidden must be widths of layers, not {config["hidden"]}')

@@ -60,11 +60,15 @@ def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
     if loss.reconstructs and in_shape[-1] != 1:
         raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
     outputs = math.prod(in_shape) if loss.reconstructs else dataset.classes
-    network = networks.NETS[config['net']](
-        in_shape, config['hidden'], outputs, config['activation']
-    )
-    sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
-    optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
+    try:
+        network = networks.feedforward(
+            in_shape, config['hidden'], outputs, config['activation'], config['net']
+        )
+    except ValueError as error:
+        raise UserError(
+            f'config.hidden = {config["hidden"]} makes no net on images of {in_shape}: {error}'
+        ) from error
+    optimizers = {side: functools.partial(_optimizer, config, side) for side in rule.sides}
     augment = crop_and_flip if config['augment'] else None
     return step.Learner(network, rule, loss, optimizers, augment)
 

@@ -20,7 +20,7 @@ HPARAMS = {
 }  # fmt: skip
 
 # Equal arguments give the same object, so that the functions below compile once for all tests.
-fully_connected = functools.cache(networks.fully_connected)
+feedforward = functools.cache(networks.feedforward)
 
 
 @functools.cache
@@ -112,7 +112,7 @@ def random_like(random, tree, scale=0.5):
 def problem(rule, activation='tanh', network=None, loss=softmax_cross_entropy, seed=0, size=BATCH):
     """A random problem for a rule, or for the rule of a name."""
     rule = make_rule(rule) if isinstance(rule, str) else rule
-    network = network or fully_connected(IN_SHAPE, HIDDEN, CLASSES, activation)
+    network = network or feedforward(IN_SHAPE, HIDDEN, CLASSES, activation)
     random = np.random.default_rng(seed)
     weights = random_like(random, _shapes(network, rule, jax.config.jax_enable_x64))
     if loss is softmax_cross_entropy:

@@ -15,7 +15,7 @@ from problems import (
     HPARAMS,
     IN_SHAPE,
     LAYERS,
-    fully_connected,
+    feedforward,
     make_rule,
     numpy,
     problem,
@@ -128,7 +128,7 @@ def test_feedback_scale_multiplies_fa_once_a_layer_and_dfa_once(x64):
 
 
 def test_random_feedback_is_glorot_uniform_and_not_the_forward_kernel():
-    network = fully_connected((40,), (50, 60), 30)
+    network = feedforward((40,), (50, 60), 30)
     key = jax.random.key(0)
     fa, dfa = (rules.init_weights(key, network, make_rule(name)) for name in ('fa', 'dfa'))
     assert fa['feedback'] == dfa['feedback'] == ()
@@ -157,7 +157,7 @@ def test_forward_update_is_the_vjp_of_its_layer_alone_at_delta(name, activation,
 
 @each_rule
 def test_every_rule_starts_from_the_same_forward_weights(name):
-    network, key = fully_connected(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(3)
+    network, key = feedforward(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(3)
     weights = rules.init_weights(key, network, make_rule(name))
     expected = rules.init_weights(key, network, make_rule('bp'))['forward']
     chex.assert_trees_all_equal(weights['forward'], expected)
@@ -325,7 +325,7 @@ def test_inverse_loss_gives_no_gradient_to_the_forward_weights(name, x64):
 
 
 def test_each_rule_trains_the_inverses_that_it_uses():
-    network, aux = fully_connected(IN_SHAPE, HIDDEN, CLASSES), 3
+    network, aux = feedforward(IN_SHAPE, HIDDEN, CLASSES), 3
     v = {2: (7, 6), 3: (6, 5), 4: (5, 4)}
     expected = {'dtp': {2: v[2], 3: v[3]}, 'sdtp': v, 'ao_sdtp': v | {4: (5, CLASSES + aux)}}
     for name, shapes in expected.items():
@@ -380,7 +380,7 @@ def test_sdtp_of_squared_error_is_bp_with_the_jacobian_of_its_output(x64):
 
 
 def test_exact_inverses_of_a_linear_net_carry_displacements_by_w_inverse(x64):
-    network = fully_connected((5,), (5, 5, 5), CLASSES, 'linear')
+    network = feedforward((5,), (5, 5, 5), CLASSES, 'linear')
     p = problem('dtp', network=network)
     kernels = [params['kernel'] + jnp.eye(*params['kernel'].shape) for params in
                p.weights['forward']]  # fmt: skip
@@ -440,7 +440,7 @@ def test_ao_sdtp_without_auxiliary_units_is_bit_equal_to_sdtp():
 
 @pytest.mark.parametrize('units', [0, 3])
 def test_keys_of_the_inverses_do_not_depend_on_the_auxiliary_units(units):
-    network, key = fully_connected(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(5)
+    network, key = feedforward(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(5)
     feedback = rules.init_weights(key, network, ao_sdtp(units))['feedback']
     key_rule = jax.random.fold_in(key, 1)  # 0 is the forward weights'
     key_inverses = jax.random.fold_in(key_rule, 0)  # 1 is the projection's
@@ -466,7 +466,7 @@ def test_get_lists_the_names_where_none_is_near():
 
 
 def test_get_passes_the_options_on():
-    network = fully_connected(IN_SHAPE, HIDDEN, CLASSES)
+    network = feedforward(IN_SHAPE, HIDDEN, CLASSES)
     rule = rules.get('ao_sdtp', auxiliary_units=11)
     weights = rules.init_weights(jax.random.key(0), network, rule)
     assert weights['fixed'].shape == (HIDDEN[-1], 11)
@@ -492,6 +492,6 @@ def test_get_loads_a_rule_from_the_users_own_module(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name', ['dtp', 'sdtp', 'ao_sdtp'])
 def test_target_rules_refuse_a_network_without_hidden_layers(name):
-    network = networks.fully_connected((4,), (), 3)
+    network = networks.feedforward((4,), (), 3)
     with pytest.raises(UserError, match='hidden layer'):
         init_weights(jax.random.key(0), network, rules.get(name))

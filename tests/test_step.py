@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from problems import CLASSES, HPARAMS, IN_SHAPE, fully_connected, make_rule, numpy, random_like
+from problems import CLASSES, HPARAMS, IN_SHAPE, feedforward, make_rule, numpy, random_like
 
 from bioprop import optim, parallel, step
 from bioprop.data.augment import crop_and_flip
@@ -27,9 +27,8 @@ def make_learner(name, optimizer='adam', **options):
     def make(hparams):
         return optim.optimizer(optimizer, hparams['lr'], **options)
 
-    network, rule = fully_connected(IN_SHAPE, (5, 3), CLASSES), make_rule(name)
-    sides = ('forward', 'feedback') if rule.trains_feedback else ('forward',)
-    return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(sides, make))
+    network, rule = feedforward(IN_SHAPE, (5, 3), CLASSES), make_rule(name)
+    return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
 
 
 def make_hparams(lr=0.01):
@@ -225,7 +224,7 @@ def counting_learner(examples, batch_size):
         return {'forward': forward, 'feedback': ()}
 
     rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
-    network = fully_connected((examples,), (), batch_size)
+    network = feedforward((examples,), (), batch_size)
     optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
     images = step.Images(
         jnp.eye(examples, dtype=jnp.uint8), jnp.zeros(examples, jnp.int32), jnp.zeros(1),
@@ -336,7 +335,7 @@ def test_each_step_of_each_pass_augments_by_a_key_of_its_own_that_no_rule_gets()
 
     rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
     optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
-    network = fully_connected((8,), (), 1)
+    network = feedforward((8,), (), 1)
     learner = step.Learner(network, rule, softmax_cross_entropy, optimizers, augment)
     images = step.Images(
         jnp.zeros((7, 8), jnp.uint8), jnp.zeros(7, jnp.int32), jnp.zeros(8), jnp.ones(8)

@@ -20,33 +20,45 @@ def _tuned() -> dict:
     return json.loads((FOLDER / 'tuned.json').read_text())
 
 
-def row_name(rule: str, schedule: str) -> str:
-    """The name of a row in the paper's tables: 'bp', 'dtp_alternating', ..."""
+def row_name(net: str, rule: str, schedule: str) -> str:
+    """The name of a row in the paper's tables: 'bp', 'bp_conv', 'dtp_alternating', ..."""
     if rule in ('dtp', 'sdtp', 'ao_sdtp'):
         return f'{rule}_{schedule.removesuffix("_step")}'
-    return rule
+    return 'bp_conv' if (rule, net) == ('bp', 'conv') else rule
 
 
-def hidden_widths(dataset: str) -> tuple[int, ...]:
-    """Hidden widths of the fully connected net (table 3). Raises UserError if it has none."""
+def hidden_layers(dataset: str, net: str) -> tuple:
+    """Hidden layers of a net of table 3, as `bioprop.feedforward` takes them.
+
+    The convolutional net is the locally connected one with shared weights. Raises UserError for a
+    data set that the paper has no such net for.
+    """
     try:
-        return tuple(tables()['table3_architectures'][f'{dataset}_fc']['hidden'])
+        found = tables()['table3_architectures'][_shape_of_net(dataset, net)]
     except KeyError:
         raise UserError(
-            f'the paper has no fully connected net for {dataset!r}: set --config.hidden=(WIDTHS), '
-            'or --config.paper_dataset=mnist or cifar10 to take the net and settings of that set'
+            f'the paper has no net={net} for {dataset!r}: set --config.hidden=(LAYERS), or '
+            '--config.paper_dataset=mnist or cifar10 to take the net and settings of that set'
         ) from None
+    if net == 'fc':
+        return tuple(found['hidden'])
+    return (*map(tuple, found['local']), *found['dense'])
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:
     """Hyperparameters from 'tuned' (ours) where there are any, else 'published'; {} if neither.
 
     The paper gives none for AO-SDTP: it gets those of SDTP. The two alternating schedules share
-    a row.
+    a row. Of the convolutional net it gives BP's alone: other rules get those of the locally
+    connected net.
     """
-    name = f'{dataset}_{net}'
-    tuned = _tuned().get(name, {}).get(row_name(rule, schedule))
+    name = _shape_of_net(dataset, net)
+    tuned = _tuned().get(name, {}).get(row_name(net, rule, schedule))
     if source == 'tuned' and tuned:
         return tuned
     rows = tables()['table5_best_hyperparameters'].get(name, {})
-    return rows.get(row_name('sdtp' if rule == 'ao_sdtp' else rule, schedule), {})
+    return rows.get(row_name(net, 'sdtp' if rule == 'ao_sdtp' else rule, schedule), {})
+
+
+def _shape_of_net(dataset: str, net: str) -> str:
+    return f'{dataset}_{"fc" if net == "fc" else "lc"}'

@@ -72,9 +72,9 @@ class Rule(NamedTuple):
     hparams: tuple[str, ...] = ()
 
     @property
-    def trains_feedback(self) -> bool:
-        """Whether there may be feedback weights to train."""
-        return bool(self.feedback_loss or self.updates)
+    def sides(self) -> tuple[str, ...]:
+        """The weights that it trains: 'forward' and, where there may be any, 'feedback'."""
+        return ('forward', 'feedback') if self.feedback_loss or self.updates else ('forward',)
 
 
 def no_feedback(key: jax.Array, network: Network, forward) -> tuple[tuple, tuple]:

@@ -28,9 +28,9 @@ def learner(rule: str) -> step.Learner:
     """The paper's fully connected net for MNIST under a rule, with Adam."""
     made = rules.get(rule)
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
-    if made.trains_feedback:
+    if 'feedback' in made.sides:
         optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['inverse_lr'])
-    net = networks.fully_connected(IN_SHAPE, HIDDEN, OUTPUTS)
+    net = networks.feedforward(IN_SHAPE, HIDDEN, OUTPUTS)
     return step.Learner(net, made, softmax_cross_entropy, optimizers)
 
 
