@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from bioprop.layers.base import ACTIVATIONS, Layer, Shape
+from bioprop.layers.trilinear import trilinear
 from bioprop.layers.window import Padding, Window, window
 
 # Bytes of patches in one block. On a CPU they fit its cache; elsewhere few large products are
@@ -58,8 +59,7 @@ def locally_connected(
     return bind
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def linear(place: Window, kernel: jax.Array, x: jax.Array) -> jax.Array:
+def _linear(place: Window, kernel: jax.Array, x: jax.Array) -> jax.Array:
     """a: at every place the product of its patch of x with its own matrix.
 
     kernel is (*places, channels * taps, features), x (batch, *in_shape, channels) and a
@@ -80,8 +80,7 @@ def linear(place: Window, kernel: jax.Array, x: jax.Array) -> jax.Array:
     return _each_block(place, batch, x.shape[-1] * x.itemsize, block, a)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def transpose(place: Window, kernel: jax.Array, a: jax.Array) -> jax.Array:
+def _transpose(place: Window, kernel: jax.Array, a: jax.Array) -> jax.Array:
     """x: the exact transpose of `linear` for that kernel, in the same shapes."""
     batch, channels = len(a), kernel.shape[-2] // place.taps
     exact = np.promote_types(a.dtype, np.float32)  # for the sum over patches that overlap
@@ -104,8 +103,7 @@ def transpose(place: Window, kernel: jax.Array, a: jax.Array) -> jax.Array:
     return jnp.moveaxis(x, -1, 0).astype(a.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def gradient(place: Window, x: jax.Array, a: jax.Array) -> jax.Array:
+def _gradient(place: Window, x: jax.Array, a: jax.Array) -> jax.Array:
     """The kernel's gradient: at every place the outer product of its patch of x with its a."""
     batch, channels, features = len(x), x.shape[-1], a.shape[-1]
     x = _pad(place, x)
@@ -122,22 +120,7 @@ def gradient(place: Window, x: jax.Array, a: jax.Array) -> jax.Array:
     return _each_block(place, batch, channels * x.itemsize, block, kernel)
 
 
-# The three are the partial derivatives of one trilinear form, and so of each other.
-linear.defvjp(
-    lambda place, kernel, x: (linear(place, kernel, x), (kernel, x)),
-    lambda place, saved, a: (gradient(place, saved[1], a), transpose(place, saved[0], a)),
-)
-transpose.defvjp(
-    lambda place, kernel, a: (transpose(place, kernel, a), (kernel, a)),
-    lambda place, saved, x: (gradient(place, x, saved[1]), linear(place, saved[0], x)),
-)
-gradient.defvjp(
-    lambda place, x, a: (gradient(place, x, a), (x, a)),
-    lambda place, saved, kernel: (
-        transpose(place, kernel, saved[1]),
-        linear(place, kernel, saved[0]),
-    ),
-)
+linear, transpose, gradient = trilinear(_linear, _transpose, _gradient)
 
 
 def _each_block(place, batch, bytes_per_tap, block, carry):
