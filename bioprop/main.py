@@ -3,9 +3,9 @@
 python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
-file's colon (several are divided by commas). Often changed: dataset, data_dir, rule, schedule,
-hidden, epochs, batch_size, seed, lr, inverse_lr, sigma, hyperparameters=published|tuned. All keys
-stand, with their meaning, in bioprop/config.py.
+file's colon (several are divided by commas). Often changed: dataset, data_dir, net=fc|lc|conv,
+hidden, rule, schedule, epochs, batch_size, seed, lr, inverse_lr, sigma,
+hyperparameters=published|tuned. All keys stand, with their meaning, in bioprop/config.py.
 
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
 events, checkpoints/ and summary.json (errors in percent).

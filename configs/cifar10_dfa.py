@@ -3,6 +3,7 @@
     python -m bioprop.main --config=configs/cifar10_dfa.py
 
 Published test error, fully connected: 47.8 %.
+Published, locally connected (net=lc): 44.41 %.
 Ours: not measured. Training images are cropped and flipped at random, as the paper's.
 """
 

@@ -3,6 +3,7 @@
     python -m bioprop.main --config=configs/mnist_bp.py
 
 Published test error, fully connected: 1.48 %.
+Published, locally connected (net=lc): 1.17 %, convolutional (net=conv): 1.01 %.
 Ours, 20 epochs: 2.31 % (54,000 training images), 4.5 s an epoch on one CPU core.
 """
 

@@ -3,6 +3,7 @@
     python -m bioprop.main --config=configs/mnist_dfa.py
 
 Published test error, fully connected: 2.75 %.
+Published, locally connected (net=lc): 2.05 %.
 Ours, 20 epochs: 2.41 % (54,000 training images), 4.3 s an epoch on one CPU core.
 """
 

@@ -3,6 +3,7 @@
     python -m bioprop.main --config=configs/mnist_fa.py
 
 Published test error, fully connected: 1.85 %.
+Published, locally connected (net=lc): 1.26 %.
 Ours, 20 epochs: 2.88 % (54,000 training images), 4.5 s an epoch on one CPU core.
 """
 

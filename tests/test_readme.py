@@ -13,10 +13,17 @@ from bioprop.step import SCHEDULES
 ROOT = Path(__file__).parent.parent
 
 
-def test_python_block_runs():
-    block = re.search(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)[1]
+BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+
+
+def run(block):
     names = {}
     exec(block, names)
+    return names
+
+
+def test_the_objective_steps_down():
+    names = run(BLOCKS[0])
     weights, updates = names['weights'], names['updates']
     assert jax.tree.structure(updates) == jax.tree.structure(weights)
     # One gradient step on each side is a step down: the forward one on the loss of this batch.
@@ -25,6 +32,21 @@ def test_python_block_runs():
         weights | {'forward': forward}, names['batch'], jax.random.key(1), names['hparams']
     )
     assert after < names['value']
+
+
+def test_the_layer_has_the_shapes_that_are_said():
+    names = run(BLOCKS[1])
+    assert names['h'].shape == names['a'].shape == (10, 16, 16, 64)
+    assert names['back'].shape == names['x'].shape
+    assert jax.tree.map(jax.numpy.shape, names['gradient']) == {
+        'kernel': (16, 16, 72, 64), 'bias': (16, 16, 64)
+    }  # fmt: skip
+
+
+def test_the_flax_module_has_flaxs_parameters():
+    kernels = [layer['kernel'].shape for layer in run(BLOCKS[2])['variables']['params'].values()]
+    assert kernels == [(16, 16, 72, 64), (16, 16, 576, 32)]
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
