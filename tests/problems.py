@@ -61,6 +61,16 @@ def _noise(loss):
     return jax.jit(lambda batch, key, l, h: Context(loss, batch, key, {}).noise(l, h))
 
 
+@functools.cache
+def _plain_gradient(network, loss):
+    def plain(forward, h, label):
+        for layer, params in zip(network.layers, forward, strict=True):
+            h = layer.apply(params, h)
+        return jnp.mean(loss.value(h, label))
+
+    return jax.jit(jax.grad(plain))
+
+
 class Problem(NamedTuple):
     """Everything that an objective needs, with nothing at its initial value."""
 
@@ -71,6 +81,8 @@ class Problem(NamedTuple):
     batch: dict
     key: jax.Array
     hparams: dict
+    hidden: tuple = ()  # the numbers that a net of `feedforward` was made from
+    net: str = 'fc'
 
     @property
     def objective(self):
@@ -101,6 +113,28 @@ class Problem(NamedTuple):
     def deltas(self):
         return _deltas(self.network, self.rule, self.loss)(*self.arguments)
 
+    def bp_updates(self):
+        """jax.grad of the plain mean loss."""
+        gradient = _plain_gradient(self.network, self.loss)
+        return gradient(self.weights['forward'], self.batch['image'], self.batch['label'])
+
+    def transposed_jacobians(self, top=lambda o: 1.0):
+        """g_l(y) = W_l (s'_l * y) at the states; at the top it is that of the logits.
+
+        `top` multiplies what comes in there. Auxiliary units get a random kernel beside W_L.
+        """
+        states, forward = self.states, self.weights['forward']
+
+        def inverse(network, weights, l, y):
+            layer, kernel = network.layers[l - 1], forward[l - 1]['kernel']
+            if l < len(states) - 1:
+                return layer.transpose(kernel, layer.slope(states[l]) * y)
+            extra = jax.random.normal(jax.random.key(9), (len(kernel), y.shape[-1] - CLASSES))
+            y = y * top(self.loss.output(states[-1]))
+            return layer.transpose(jnp.concatenate([kernel, extra], axis=-1), y)
+
+        return inverse
+
 
 def random_like(random, tree, scale=0.5):
     """Normal arrays, biases too, in the shapes of a tree."""
@@ -109,10 +143,13 @@ def random_like(random, tree, scale=0.5):
     )
 
 
-def problem(rule, activation='tanh', network=None, loss=softmax_cross_entropy, seed=0, size=BATCH):
+def problem(
+    rule, activation='tanh', network=None, loss=softmax_cross_entropy, seed=0, size=BATCH,
+    in_shape=IN_SHAPE, hidden=HIDDEN, net='fc',
+):  # fmt: skip
     """A random problem for a rule, or for the rule of a name."""
     rule = make_rule(rule) if isinstance(rule, str) else rule
-    network = network or feedforward(IN_SHAPE, HIDDEN, CLASSES, activation)
+    network = network or feedforward(in_shape, hidden, CLASSES, activation, net)
     random = np.random.default_rng(seed)
     weights = random_like(random, _shapes(network, rule, jax.config.jax_enable_x64))
     if loss is softmax_cross_entropy:
@@ -125,7 +162,8 @@ def problem(rule, activation='tanh', network=None, loss=softmax_cross_entropy, s
         'index': jnp.arange(size),
     }
     hparams = {name: jnp.asarray(value, float) for name, value in HPARAMS.items()}
-    return Problem(network, rule, loss, weights, batch, jax.random.key(seed), hparams)
+    key = jax.random.key(seed)
+    return Problem(network, rule, loss, weights, batch, key, hparams, hidden, net)
 
 
 def numpy(tree):

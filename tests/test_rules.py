@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_hand import FUNCTIONS, chain_rule, local_updates, output_error, written_out
 from problems import (
     BATCH,
     CLASSES,
@@ -28,54 +29,10 @@ from bioprop.rules import ao_sdtp, dtp, init_weights, sdtp
 
 pytestmark = pytest.mark.usefixtures('quick')
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
-FUNCTIONS = {
-    'tanh': (np.tanh, lambda h: 1 - h**2),
-    'relu': (lambda a: np.maximum(a, 0), lambda h: (h > 0).astype(h.dtype)),
-}  # s and, in terms of h, its slope
 each_rule = pytest.mark.parametrize('name', sorted(rules.RULES))
 each_target_rule = pytest.mark.parametrize('name', TARGET_RULES)
 each_activation = pytest.mark.parametrize('activation', sorted(FUNCTIONS))
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
-
-
-@functools.cache
-def plain_gradient(network, loss):
-    """jax.grad of the plain mean loss."""
-
-    def plain(forward, h, label):
-        for layer, params in zip(network.layers, forward, strict=True):
-            h = layer.apply(params, h)
-        return jnp.mean(loss.value(h, label))
-
-    return jax.jit(jax.grad(plain))
-
-
-def bp_updates(p):
-    gradient = plain_gradient(p.network, p.loss)
-    return gradient(p.weights['forward'], p.batch['image'], p.batch['label'])
-
-
-def slopes(p, activation):
-    """s'_1 .. s'_L in NumPy."""
-    hidden = [FUNCTIONS[activation][1](h) for h in numpy(p.states)[1:-1]]
-    return [*hidden, np.ones((BATCH, CLASSES))]
-
-
-def local_updates(p, deltas, activation):
-    """dW_l = h_{l-1}^T (s'_l delta_l) / batch, db_l = its sum over the batch, in NumPy."""
-    h = [np.reshape(state, (BATCH, -1)) for state in numpy(p.states)]
-    errors = [s * d / BATCH for s, d in zip(slopes(p, activation), numpy(deltas), strict=True)]
-    return tuple({'kernel': h[l].T @ error, 'bias': error.sum(0)} for l, error in enumerate(errors))
-
-
-def softmax(a):
-    exponential = np.exp(a - a.max(-1, keepdims=True))
-    return exponential / exponential.sum(-1, keepdims=True)
-
-
-def output_error(p):
-    """softmax - onehot, in NumPy."""
-    return softmax(numpy(p.states)[-1]) - np.eye(CLASSES)[numpy(p.batch['label'])]
 
 
 # ------------------------------------------------------------------ gradient rules
@@ -85,12 +42,12 @@ def output_error(p):
 @pytest.mark.parametrize('loss', sorted(LOSSES))
 def test_bp_is_the_gradient_of_the_plain_loss(activation, loss, x64, strict):
     p = problem('bp', activation, loss=LOSSES[loss])
-    close(p.updates()['forward'], bp_updates(p))
+    close(p.updates()['forward'], p.bp_updates())
 
 
 def test_bp_in_float32_is_the_gradient_of_the_plain_loss(strict):
     p = problem('bp')
-    chex.assert_trees_all_close(p.updates()['forward'], bp_updates(p), rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_close(p.updates()['forward'], p.bp_updates(), rtol=1e-5, atol=1e-7)
 
 
 @each_activation
@@ -98,23 +55,20 @@ def test_fa_with_the_forward_kernels_is_bp(activation, x64):
     p = problem('fa', activation).with_hparams(feedback_scale=1)
     kernels = (None, *(params['kernel'] for params in p.weights['forward'][1:]))
     p = p._replace(weights=p.weights | {'fixed': kernels})
-    close(p.updates()['forward'], bp_updates(p))
+    close(p.updates()['forward'], p.bp_updates())
 
 
 @each_activation
 def test_fa_is_the_chain_rule_with_b(activation, x64):
     p = problem('fa', activation)
-    slope, b = slopes(p, activation), numpy(p.weights['fixed'])
-    deltas = [output_error(p)]
-    for l in (4, 3, 2):
-        deltas.insert(0, HPARAMS['feedback_scale'] * (slope[l - 1] * deltas[0]) @ b[l - 1].T)
-    close(p.updates()['forward'], local_updates(p, tuple(deltas), activation))
+    deltas = chain_rule(p, activation, numpy(p.weights['fixed']), HPARAMS['feedback_scale'])
+    close(p.updates()['forward'], local_updates(p, deltas, activation))
 
 
 @each_activation
 def test_dfa_is_its_closed_form(activation, x64):
     p = problem('dfa', activation)
-    e, b = output_error(p), numpy(p.weights['fixed'])
+    e, b = output_error(p, activation), numpy(p.weights['fixed'])
     deltas = (*(HPARAMS['feedback_scale'] * e @ b[l - 1].T for l in (1, 2, 3)), e)
     close(p.updates()['forward'], local_updates(p, deltas, activation))
 
@@ -152,7 +106,7 @@ def test_random_feedback_is_glorot_uniform_and_not_the_forward_kernel():
 @each_rule
 def test_forward_update_is_the_vjp_of_its_layer_alone_at_delta(name, activation, x64, strict):
     p = problem(name, activation)
-    close(p.updates()['forward'], local_updates(p, p.deltas(), activation))
+    close(p.updates()['forward'], local_updates(p, numpy(p.deltas()), activation))
 
 
 @each_rule
@@ -250,51 +204,6 @@ def test_noise_follows_the_global_index_of_the_example():
 # ------------------------------------------------------------------ target rules
 
 
-def written_out(p, name, activation, feedback=None, np=np):
-    """(deltas, inverse loss) in plain NumPy, from the equations of the paper.
-
-    Given the feedback weights as jax arrays and np=jax.numpy, the loss can be differentiated.
-    """
-    s = {'tanh': np.tanh, 'relu': lambda a: np.maximum(a, 0)}[activation]
-    forward, v = numpy(p.weights['forward']), feedback or numpy(p.weights['feedback'])
-    states = numpy(p.states)
-
-    def f(l, x):
-        a = x @ forward[l - 1]['kernel'] + forward[l - 1]['bias'][None]
-        return a if l == LAYERS else s(a)
-
-    def g(l, y):
-        return s(y @ v[l - 1]['kernel'].T + v[l - 1]['bias'][None])
-
-    def top(output, h):
-        if name != 'ao_sdtp':
-            return output
-        return np.concatenate([output, np.tanh(h @ numpy(p.weights['fixed']))], axis=-1)
-
-    h = [np.reshape(numpy(p.batch['image']), (BATCH, -1))]
-    for l in range(1, LAYERS + 1):
-        h.append(f(l, h[-1]))
-    o, label = softmax(h[-1]), np.eye(CLASSES)[numpy(p.batch['label'])]
-    below = h[LAYERS - 1]
-    t = {}
-    if name == 'dtp':
-        t[LAYERS - 1] = below - HPARAMS['alpha'] * (o - label) @ forward[-1]['kernel'].T
-    else:
-        t[LAYERS - 1] = below + g(LAYERS, top(label, below)) - g(LAYERS, top(o, below))
-    for l in range(LAYERS - 2, 0, -1):
-        t[l] = h[l] + g(l + 1, t[l + 1]) - g(l + 1, h[l + 1])
-    # the gradient with respect to h_l of scale ||h_l - t_l||^2
-    deltas = [2 * HPARAMS['scale'] * (h[l] - t[l]) for l in range(1, LAYERS)]
-
-    loss = 0.0
-    for l in range(2, LAYERS if name == 'dtp' else LAYERS + 1):
-        noisy = h[l - 1] + HPARAMS['sigma'] * numpy(p.noise(l, states[l - 1]))
-        up = f(l, noisy) if l < LAYERS else top(softmax(f(l, noisy)), noisy)
-        goal = noisy if name == 'dtp' else h[l - 1]
-        loss += HPARAMS['inverse_scale'] * ((g(l, up) - goal) ** 2).sum() / BATCH
-    return (*deltas, o - label), loss
-
-
 @each_activation
 @each_target_rule
 def test_targets_and_inverse_loss_are_those_of_the_paper(name, activation, x64, strict):
@@ -337,30 +246,12 @@ def test_each_rule_trains_the_inverses_that_it_uses():
             assert biases == {l: shape[:1] for l, shape in shapes.items()}
 
 
-def transposed_jacobians(p, top=lambda o: 1.0):
-    """g_l(y) = W_l (s'_l * y) at the states of p; at the top it is that of the logits.
-
-    `top` multiplies what comes in there. Auxiliary units get a random kernel beside W_L.
-    """
-    states, forward = p.states, p.weights['forward']
-
-    def inverse(network, weights, l, y):
-        layer, kernel = network.layers[l - 1], forward[l - 1]['kernel']
-        if l < len(states) - 1:
-            return layer.transpose(kernel, layer.slope(states[l]) * y)
-        extra = jax.random.normal(jax.random.key(9), (len(kernel), y.shape[-1] - CLASSES))
-        y = y * top(p.loss.output(states[-1]))
-        return layer.transpose(jnp.concatenate([kernel, extra], axis=-1), y)
-
-    return inverse
-
-
 @each_activation
 @pytest.mark.parametrize('loss', sorted(LOSSES))
 def test_dtp_with_transposed_jacobians_is_bp(activation, loss, x64):
     p = problem('dtp', activation, loss=LOSSES[loss]).with_hparams(alpha=1, scale=0.5)
-    p = p._replace(rule=dtp(inverse=transposed_jacobians(p)))
-    close(p.updates()['forward'], bp_updates(p))
+    p = p._replace(rule=dtp(inverse=p.transposed_jacobians()))
+    close(p.updates()['forward'], p.bp_updates())
 
 
 @each_activation
@@ -368,15 +259,15 @@ def test_dtp_with_transposed_jacobians_is_bp(activation, loss, x64):
 def test_sdtp_and_ao_sdtp_with_transposed_jacobians_are_bp(activation, units, x64):
     """For softmax o - label is dL/dlogits, so the top inverse is the logits' transpose."""
     p = problem(ao_sdtp(units), activation).with_hparams(scale=0.5)
-    p = p._replace(rule=ao_sdtp(units, inverse=transposed_jacobians(p)))
-    close(p.updates()['forward'], bp_updates(p))
+    p = p._replace(rule=ao_sdtp(units, inverse=p.transposed_jacobians()))
+    close(p.updates()['forward'], p.bp_updates())
 
 
 def test_sdtp_of_squared_error_is_bp_with_the_jacobian_of_its_output(x64):
     """dL/dlogits = 2 (o - label) o (1 - o): the slope belongs to g_L, the 2 to the scale."""
     p = problem('sdtp', loss=LOSSES['squared_error']).with_hparams(scale=1)
-    p = p._replace(rule=sdtp(inverse=transposed_jacobians(p, top=lambda o: o * (1 - o))))
-    close(p.updates()['forward'], bp_updates(p))
+    p = p._replace(rule=sdtp(inverse=p.transposed_jacobians(top=lambda o: o * (1 - o))))
+    close(p.updates()['forward'], p.bp_updates())
 
 
 def test_exact_inverses_of_a_linear_net_carry_displacements_by_w_inverse(x64):

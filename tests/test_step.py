@@ -21,13 +21,13 @@ DEVICES, EXAMPLES, BATCH = 8, 37, 16
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
 
 
-def make_learner(name, optimizer='adam', **options):
+def make_learner(name, optimizer='adam', hidden=(5, 3), net='fc', **options):
     """A learner of a small net; options are those of both sides' optimiser."""
 
     def make(hparams):
         return optim.optimizer(optimizer, hparams['lr'], **options)
 
-    network, rule = feedforward(IN_SHAPE, (5, 3), CLASSES), make_rule(name)
+    network, rule = feedforward(IN_SHAPE, hidden, CLASSES, net=net), make_rule(name)
     return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
 
 

@@ -48,6 +48,8 @@ def window(
     axis an integer or a pair (below, above). Raises ValueError for what does not fit.
     """
     in_shape = tuple(in_shape)
+    if not in_shape:
+        raise ValueError(f'a kernel of {kernel_size} needs an input with spatial axes')
     size = _each_axis('kernel_size', kernel_size, len(in_shape), least=1)
     strides = _each_axis('strides', strides, len(in_shape), least=1)
     if isinstance(padding, str):
