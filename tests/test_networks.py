@@ -233,6 +233,7 @@ def test_a_learner_has_the_net_of_the_config():
     ("net=lc,hidden=((9,4,1,'VALID'),6)", ['(9, 9)', '(8, 8)']),
     ("net=conv,hidden=((5,4,2),(5,4,1,'VALID'))", ['(5, 5)', '(4, 4)']),
     ('net=lc,hidden=((3,4,0),6)', ['strides 0']),
+    ("net=lc,hidden=(('a',4,1),6)", ['kernel_size', "'a'"]),
     ("net=lc,hidden=((3,4,1,'FULL'),6)", ['padding', "'FULL'"]),
     ('net=lc,hidden=((3,4),6)', ['(3, 4)']),
     ('net=lc,hidden=(6,(3,4,1))', ['kernel of 3', 'spatial']),

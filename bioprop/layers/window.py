@@ -1,8 +1,8 @@
 """Windows: where a kernel of a given size meets its input, along any number of spatial axes."""
 
 import math
-import operator
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import jax
@@ -50,29 +50,34 @@ def window(
     in_shape = tuple(in_shape)
     if not in_shape:
         raise ValueError(f'a kernel of {kernel_size} needs an input with spatial axes')
-    size = _each_axis('kernel_size', kernel_size, len(in_shape), least=1)
-    strides = _each_axis('strides', strides, len(in_shape), least=1)
+    size = _each_axis('kernel_size', kernel_size, len(in_shape))
+    strides = _each_axis('strides', strides, len(in_shape))
     if isinstance(padding, str):
         if padding not in ('SAME', 'VALID'):
             raise ValueError(f"padding must be 'SAME', 'VALID' or numbers, not {padding!r}")
-        pads = jax.lax.padtype_to_pads(in_shape, size, strides, padding)
-    else:
-        pads = [padding] * len(in_shape) if isinstance(padding, int) else padding
-        pads = [(pad, pad) if isinstance(pad, int) else pad for pad in pads]
-        if len(pads) != len(in_shape) or any(len(pad) != 2 or min(pad) < 0 for pad in pads):
-            raise ValueError(
-                f'padding {padding!r} must give {len(in_shape)} pairs of numbers from 0 on'
-            )
-    made = Window(in_shape, size, strides, tuple((int(low), int(high)) for low, high in pads))
+        padding = jax.lax.padtype_to_pads(in_shape, size, strides, padding)
+    made = Window(in_shape, size, strides, _pairs(padding, len(in_shape)))
     if min(made.out_shape) < 1:
         raise ValueError(f'a kernel of {size} does not fit on an input of {made.padded_shape}')
     return made
 
 
-def _each_axis(name: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
-    values = (value,) * axes if isinstance(value, int) else tuple(map(operator.index, value))
-    if len(values) != axes or min(values) < least:
+def _each_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    values = (value,) * axes if isinstance(value, Integral) else tuple(value)
+    if len(values) != axes or not _from(1, values):
         raise ValueError(
-            f'{name} {value!r} must be a number, or one for each of {axes} axes, from {least} on'
+            f'{name} {value!r} must be a number, or one for each of {axes} axes, from 1 on'
         )
     return values
+
+
+def _pairs(padding: int | Sequence, axes: int) -> tuple[tuple[int, int], ...]:
+    each = (padding,) * axes if isinstance(padding, Integral) else padding
+    pairs = tuple((pad, pad) if isinstance(pad, Integral) else tuple(pad) for pad in each)
+    if len(pairs) != axes or not all(len(pair) == 2 and _from(0, pair) for pair in pairs):
+        raise ValueError(f'padding {padding!r} must give {axes} pairs of numbers from 0 on')
+    return pairs
+
+
+def _from(least: int, values: Sequence) -> bool:
+    return all(isinstance(value, Integral) and value >= least for value in values)
