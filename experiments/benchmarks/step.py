@@ -18,6 +18,7 @@ from experiments.benchmarks.nets import Net, paper_net
 
 NET = flags.DEFINE_string('net', 'mnist_fc', 'step: DATASET_NET of table 3, such as cifar10_lc.')
 BATCH_SIZES = {'mnist_fc': 128}  # 100 elsewhere
+RULES = tuple(rules.RULES)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
 HPARAMS = {
     'lr': 1e-4, 'inverse_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
@@ -71,18 +72,22 @@ def parameters(net: Net) -> int:
 
 def groups(net: Net) -> list[tuple[str, ...]]:
     """Who takes turns with whom; BP is in every group, and the first one has plain BP."""
-    others = [name for name in rules.RULES if name != 'bp']
+    others = [name for name in RULES if name != 'bp']
     if parameters(net) <= TOGETHER:
         return [('plain_bp', 'bp', *others)]
     return [('plain_bp', 'bp'), *(('bp', name) for name in others)]
 
 
-def rows(batch_size: int, seconds: float, name: str | None = None) -> list[dict]:
+def rows(batch_size: int, seconds: float) -> list[dict]:
+    """The rows of the net that --net names."""
+    return net_rows(paper_net(NET.value), batch_size, seconds)
+
+
+def net_rows(net: Net, batch_size: int, seconds: float) -> list[dict]:
     """One row a contestant: ms, ratio to plain BP, ratio to the rule's own matrix products.
 
     peak_bytes is all that the step's program needs, weights, moments and batch included.
     """
-    net = paper_net(name or NET.value)
     batch = random_batch(net, batch_size)
     bp = rule_step('bp', net, batch)
     found = {}
