@@ -105,10 +105,14 @@ def test_plain_bp_is_bp(kind):
     net = TINY._replace(kind=kind)
     batch = step.random_batch(net, 3)
     weights = plain.weights(net)
-    gradient = jax.grad(lambda w: plain.loss(net, w, batch['image'], batch['label']))(weights)
+
+    def loss(weights):
+        return plain.loss(net, weights, batch['image'], batch['label'])
+
+    gradient = jax.jit(jax.grad(loss))(weights)
     forward = tuple({'kernel': kernel, 'bias': bias} for kernel, bias in weights)
     f = objective(net.network, rules.get('bp'), softmax_cross_entropy)
-    updates, _ = jax.grad(f, has_aux=True)(
+    updates, _ = jax.jit(jax.grad(f, has_aux=True))(
         {'forward': forward, 'feedback': (), 'fixed': ()}, batch, jax.random.key(0), {}
     )
     expected = [(params['kernel'], params['bias']) for params in updates['forward']]
