@@ -1,10 +1,15 @@
 """Benchmarks of bioprop's parts, each against its floor and its peers in one run.
 
-python -m experiments.benchmark step             a training step of every rule
+python -m experiments.benchmark step             a training step of every rule, MNIST's FC net
+python -m experiments.benchmark step --net=cifar10_lc      the same on another net of table 3
 python -m experiments.benchmark epoch            an epoch of BP through the training loop's program
+python -m experiments.benchmark local            a locally connected layer, three shapes
+python -m experiments.benchmark local --full     also every local layer of the paper's nets
 
 Prints a table; --json=FILE writes its rows with what they were measured on. Times are the least
-over interleaved calls. For steady figures use one core: taskset -c 0 python -m ...
+over interleaved calls. For steady figures use one core: taskset -c 0 python -m ...; --seconds is
+the time to measure for, over all contestants: by default it is enough for a look, while cifar10_lc
+wants some 200 and local --full some 600. Compiling comes on top.
 """
 
 import json
@@ -13,9 +18,9 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bioprop.workdir import hardware, provenance
-from experiments.benchmarks import epoch, step
+from experiments.benchmarks import epoch, local, step
 
-BENCHMARKS = {'step': step, 'epoch': epoch}
+BENCHMARKS = {'step': step, 'epoch': epoch, 'local': local}
 BATCH = flags.DEFINE_integer('batch_size', None, "Examples a step; default: the benchmark's own.")
 SECONDS = flags.DEFINE_float('seconds', 40.0, 'Time to spend on measuring.', lower_bound=1.0)
 JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')
@@ -35,21 +40,26 @@ def table(rows: list[dict]) -> str:
     )
 
 
+def command(name: str, batch_size: int | None) -> str:
+    """The command line that measures the same, without the file for its rows."""
+    own = flags.FLAGS.flags_by_module_dict().get(BENCHMARKS[name].__name__, ())
+    options = [f'--batch_size={batch_size}'] if batch_size else []
+    options += [flag.serialize() for flag in (*own, flags.FLAGS['seconds']) if flag.present]
+    return ' '.join(['python -m experiments.benchmark', name, *options])
+
+
 def main(argv: list[str]) -> None:
     """Runs one benchmark."""
     logging.set_verbosity(logging.ERROR)
     if len(argv) != 2 or argv[1] not in BENCHMARKS:
         raise app.UsageError(f'name one benchmark of: {", ".join(BENCHMARKS)}')
     module = BENCHMARKS[argv[1]]
-    batch_size = BATCH.value or module.BATCH_SIZE
+    batch_size = BATCH.value or module.default_batch()
     rows = module.rows(batch_size, SECONDS.value)
-    print(f'{argv[1]}: batch {batch_size}, float32, {hardware()}')
+    print(f'{command(argv[1], batch_size)}: float32, {hardware()}')
     print(table(rows))
     if JSON.value:
-        content = {
-            'command': f'python -m experiments.benchmark {argv[1]} --batch_size={batch_size}',
-            **provenance(), 'rows': rows,
-        }  # fmt: skip
+        content = {'command': command(argv[1], batch_size), **provenance(), 'rows': rows}
         Path(JSON.value).write_text(json.dumps(content, indent=2) + '\n')
 
 

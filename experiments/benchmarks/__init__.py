@@ -1,1 +1,1 @@
-"""Benchmarks: each a module with `cases(flags)`, run by `experiments.benchmark`."""
+"""Benchmarks: each a module with `default_batch` and `rows`, run by `experiments.benchmark`."""

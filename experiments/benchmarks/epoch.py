@@ -21,11 +21,16 @@ from bioprop import step
 from bioprop.config import paper
 from bioprop.resolve import resolve
 from bioprop.run import make_run
-from experiments.benchmarks import floor, timing
-from experiments.benchmarks.step import WIDTHS, plain_loss, plain_update, plain_weights
+from experiments.benchmarks import floor, plain, timing
+from experiments.benchmarks.nets import paper_net
 
 DATASET = flags.DEFINE_string('dataset', 'mnist_mini', 'epoch: mnist_mini or mnist.')
-BATCH_SIZE = 100
+NET = paper_net('mnist_fc')
+
+
+def default_batch() -> int:
+    """Examples a step."""
+    return 100
 
 
 def configuration(batch_size: int, epochs: int) -> dict:
@@ -37,7 +42,7 @@ def configuration(batch_size: int, epochs: int) -> dict:
 
 def plain_epoch(batch_size: int, images: step.Images):
     """A call that trains one epoch in one scan, without bioprop."""
-    optimizer, weights = optax.adam(1.52e-4), plain_weights()
+    optimizer, weights = optax.adam(1.52e-4), plain.weights(NET)
     steps = len(images.label) // batch_size
 
     def epoch(state):
@@ -47,12 +52,12 @@ def plain_epoch(batch_size: int, images: step.Images):
 
         def body(carry, places):
             image = images.image[places].astype(jnp.float32) / 255
-            return plain_update(optimizer, carry, image, images.label[places]), None
+            return plain.update(NET, optimizer, carry, image, images.label[places]), None
 
         places = order[: steps * batch_size].reshape(steps, batch_size)
         return jax.lax.scan(body, carry, places)[0], key
 
-    return timing.stepper(epoch, ((weights, optimizer.init(weights)), jax.random.key(0)))
+    return timing.Stepper(epoch, ((weights, optimizer.init(weights)), jax.random.key(0)))
 
 
 def plain_evaluation(parts: dict[str, step.Images]):
@@ -61,7 +66,7 @@ def plain_evaluation(parts: dict[str, step.Images]):
     def evaluate(_):
         def body(total, chunk):
             image, label = chunk
-            return total + plain_loss(weights, image.astype(jnp.float32) / 255, label), None
+            return total + plain.loss(NET, weights, image.astype(jnp.float32) / 255, label), None
 
         total = jnp.zeros(())
         for name in ('validation', 'test'):
@@ -74,8 +79,8 @@ def plain_evaluation(parts: dict[str, step.Images]):
             total, _ = jax.lax.scan(body, total, chunks)
         return total
 
-    weights = plain_weights()
-    return timing.stepper(evaluate, jnp.zeros(()))
+    weights = plain.weights(NET)
+    return timing.Stepper(evaluate, jnp.zeros(()))
 
 
 def main_seconds(batch_size: int) -> float:
@@ -103,9 +108,9 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
         images=run.parts['train'], hparams=run.hparams,
     )  # fmt: skip
     contestants = {
-        'program': timing.stepper(lambda state: program(state)[0], state),
+        'program': timing.Stepper(lambda state: program(state)[0], state),
         'plain': plain_epoch(batch_size, run.parts['train']),
-        'floor': floor.run(*floor.products('bp', WIDTHS, batch_size), run.steps_per_pass),
+        'floor': floor.run(*floor.products('bp', NET.network, batch_size), run.steps_per_pass),
         'plain evaluation': plain_evaluation(run.parts),
     }
     least = timing.interleave(contestants, seconds)

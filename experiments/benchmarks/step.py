@@ -1,115 +1,129 @@
 """One training step of every rule, against plain BP written by hand and against its products.
 
-The net is the paper's for MNIST (784, 5 x 256, 10), the optimiser Adam on both sides.
+The net is one of table 3, the optimiser Adam on both sides. On a net of many weights every rule
+takes turns with BP alone, since all states together would not fit; ratios are to the BP timed
+beside a rule.
 """
 
-import functools
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
-import optax
+from absl import flags
 
 from bioprop import networks, optim, rules, step
 from bioprop.losses import softmax_cross_entropy
-from experiments.benchmarks import floor, timing
+from experiments.benchmarks import floor, plain, timing
+from experiments.benchmarks.nets import Net, paper_net
 
-BATCH_SIZE = 128
-IN_SHAPE, HIDDEN, OUTPUTS = (28, 28, 1), (256,) * 5, 10
-WIDTHS = (math.prod(IN_SHAPE), *HIDDEN, OUTPUTS)
+NET = flags.DEFINE_string('net', 'mnist_fc', 'step: DATASET_NET of table 3, such as cifar10_lc.')
+BATCH_SIZES = {'mnist_fc': 128}  # 100 elsewhere
+RULES = tuple(rules.RULES)
+TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
 HPARAMS = {
     'lr': 1e-4, 'inverse_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
     'feedback_scale': 1.0,
 }  # fmt: skip
 
 
-def learner(rule: str) -> step.Learner:
-    """The paper's fully connected net for MNIST under a rule, with Adam."""
-    made = rules.get(rule)
+def default_batch() -> int:
+    """Examples a step."""
+    return BATCH_SIZES.get(NET.value, 100)
+
+
+def learner(rule: str, net: Net) -> step.Learner:
+    """The net under a rule, with Adam."""
+    options = {'auxiliary_units': net.auxiliary_units} if rule == 'ao_sdtp' else {}
+    made = rules.get(rule, **options)
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
     if 'feedback' in made.sides:
         optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['inverse_lr'])
-    net = networks.feedforward(IN_SHAPE, HIDDEN, OUTPUTS)
-    return step.Learner(net, made, softmax_cross_entropy, optimizers)
+    return step.Learner(net.network, made, softmax_cross_entropy, optimizers)
 
 
-def random_batch(batch: int) -> dict[str, jax.Array]:
-    """Images, labels and indices in the shapes of MNIST."""
-    image = jax.random.uniform(jax.random.key(0), (batch, *IN_SHAPE))
-    label = jax.random.randint(jax.random.key(1), (batch,), 0, OUTPUTS)
+def random_batch(net: Net, batch: int) -> dict[str, jax.Array]:
+    """Images, labels and indices in the net's shapes."""
+    image = jax.random.uniform(jax.random.key(0), (batch, *net.in_shape))
+    label = jax.random.randint(jax.random.key(1), (batch,), 0, net.outputs)
     return {'image': image, 'label': label, 'index': jnp.arange(batch)}
 
 
-def rule_step(rule: str, batch: dict[str, jax.Array]):
+def rule_step(rule: str, net: Net, batch: dict[str, jax.Array]) -> timing.Stepper:
     """A call that takes one step of the rule, both sides in parallel."""
-    made = learner(rule)
+    made = learner(rule, net)
     hparams = {name: jnp.asarray(value) for name, value in HPARAMS.items()}
     turns = (tuple(made.optimizers),)
     state = step.init_state(made, jax.random.key(2), hparams)
-    return timing.stepper(
+    return timing.Stepper(
         lambda state: step.train_step(made, turns, state, batch, hparams)[0], state
     )
 
 
-def plain_loss(weights, image, label):
-    """The mean cross-entropy of a tanh network, as anyone would write it."""
-    h = image.reshape(len(image), -1)
-    for kernel, bias in weights[:-1]:
-        h = jnp.tanh(h @ kernel + bias)
-    kernel, bias = weights[-1]
-    logits = h @ kernel + bias
-    return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+def rule_products(rule: str, net: Net, batch_size: int) -> list[floor.Product]:
+    """All matrix products of a step of the rule."""
+    auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
+    return list(itertools.chain(*floor.products(rule, net.network, batch_size, auxiliary)))
 
 
-def plain_weights():
-    """Glorot-uniform kernels and zero biases."""
-    init = jax.nn.initializers.glorot_uniform()
-    return [
-        (init(jax.random.key(i), pair), jnp.zeros(pair[1]))
-        for i, pair in enumerate(itertools.pairwise(WIDTHS))
-    ]
+def parameters(net: Net) -> int:
+    """Forward weights of the net, biases included."""
+    return networks.parameter_count(jax.eval_shape(net.network.init, jax.random.key(0)))
 
 
-def plain_update(optimizer, carry, image, label):
-    """A step of plain BP: (weights, optimiser state) -> the same."""
-    weights, moments = carry
-    gradients = jax.grad(plain_loss)(weights, image, label)
-    updates, moments = optimizer.update(gradients, moments)
-    return optax.apply_updates(weights, updates), moments
-
-
-def plain_step(batch: dict[str, jax.Array]):
-    """A call that takes one step of BP written by hand, without bioprop."""
-    optimizer, weights = optax.adam(1e-4), plain_weights()
-    update = functools.partial(plain_update, optimizer, image=batch['image'], label=batch['label'])
-    return timing.stepper(update, (weights, optimizer.init(weights)))
+def groups(net: Net) -> list[tuple[str, ...]]:
+    """Who takes turns with whom; BP is in every group, and the first one has plain BP."""
+    others = [name for name in RULES if name != 'bp']
+    if parameters(net) <= TOGETHER:
+        return [('plain_bp', 'bp', *others)]
+    return [('plain_bp', 'bp'), *(('bp', name) for name in others)]
 
 
 def rows(batch_size: int, seconds: float) -> list[dict]:
-    """One row a contestant: ms, ratio to plain BP, ratio to the rule's own matrix products."""
-    batch = random_batch(batch_size)
-    names = list(rules.RULES)
-    contestants = {'plain_bp': plain_step(batch)}
-    contestants |= {name: rule_step(name, batch) for name in names}
-    auxiliary = {'ao_sdtp': 256}
-    items = {
-        name: list(
-            itertools.chain(*floor.products(name, WIDTHS, batch_size, auxiliary.get(name, 0)))
-        )
-        for name in names
-    }
-    contestants |= {f'{name} floor': floor.run(items[name]) for name in names}
-    least = timing.interleave(contestants, seconds)
+    """The rows of the net that --net names."""
+    return net_rows(paper_net(NET.value), batch_size, seconds)
+
+
+def net_rows(net: Net, batch_size: int, seconds: float) -> list[dict]:
+    """One row a contestant: ms, ratio to plain BP, ratio to the rule's own matrix products.
+
+    peak_bytes is all that the step's program needs, weights, moments and batch included.
+    """
+    batch = random_batch(net, batch_size)
+    bp = rule_step('bp', net, batch)
+    found = {}
+    for group in (parts := groups(net)):
+        for row in _group_rows(group, bp, net, batch, seconds / len(parts)):
+            found.setdefault(row['contestant'], row)
+    to_bp = found['plain_bp']['ratio_to_bp']
+    return [row | {'ratio_to_plain_bp': row['ratio_to_bp'] / to_bp} for row in found.values()]
+
+
+def _group_rows(group, bp, net, batch, seconds):
+    """Rows of contestants that take turns, without their ratios to plain BP.
+
+    Everything but BP is made here and let go of at the end.
+    """
+    size = len(batch['label'])
+    kinds = {name: 'bp' if name == 'plain_bp' else name for name in group}
+    items = {kind: rule_products(kind, net, size) for kind in kinds.values()}
+    steps = {'bp': bp}
+    for name in group:
+        if name == 'plain_bp':
+            steps[name] = plain.step(net, batch)
+        elif name != 'bp':
+            steps[name] = rule_step(name, net, batch)
+    floors = {f'{kind} floor': floor.run(items[kind]) for kind in items}
+    least = timing.interleave(steps | floors, seconds)
     return [
         {
             'contestant': name,
             'ms_step': least[name],
-            'ratio_to_plain_bp': least[name] / least['plain_bp'],
+            'ratio_to_plain_bp': None,
             'ratio_to_bp': least[name] / least['bp'],
             'mflop': floor.flops(items[kind]) / 1e6,
             'ms_floor': least[f'{kind} floor'],
             'ratio_to_floor': least[name] / least[f'{kind} floor'],
+            'peak_bytes': steps[name].peak_bytes,
         }
-        for name, kind in (('plain_bp', 'bp'), *zip(names, names, strict=True))
+        for name, kind in kinds.items()
     ]

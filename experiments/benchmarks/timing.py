@@ -1,35 +1,60 @@
 """Paired timing: contestants take turns, so that a machine whose speed drifts favours none."""
 
+import math
 import time
 from collections.abc import Callable
 
 import jax
 
 
-def interleave(contestants: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+def interleave(
+    contestants: dict[str, Callable[[], object]], seconds: float, share: float = math.inf
+) -> dict[str, float]:
     """The least time of one call of each contestant, in milliseconds.
 
-    Contestants are called in rounds for that many seconds, after one call that is not counted.
+    Contestants are called in rounds for that many seconds, after one call that is not counted. One
+    that has used up its share, in seconds with the first call, leaves the rounds; if the first
+    call alone was that long, it counts.
     """
-    for call in contestants.values():
-        jax.block_until_ready(call())
-    least = dict.fromkeys(contestants, float('inf'))
+    used = {name: _seconds(call) for name, call in contestants.items()}
+    least = {name: first if first >= share else math.inf for name, first in used.items()}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for name, call in contestants.items():
-            began = time.perf_counter()
-            jax.block_until_ready(call())
-            least[name] = min(least[name], 1e3 * (time.perf_counter() - began))
-    return least
+            if used[name] < share:
+                took = _seconds(call)
+                used[name] += took
+                least[name] = min(least[name], took)
+        if min(used.values()) >= share:
+            break
+    return {name: 1e3 * took for name, took in least.items()}
 
 
-def stepper(step: Callable, state) -> Callable[[], object]:
+def _seconds(call):
+    began = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - began
+
+
+class Stepper:
     """A call that takes one more step: state = step(state). The state is donated."""
-    compiled = jax.jit(step, donate_argnums=0).lower(state).compile()
 
-    def call():
-        nonlocal state
-        state = compiled(state)
-        return state
+    def __init__(self, step: Callable, state):
+        self.program = jax.jit(step, donate_argnums=0).lower(state).compile()
+        self.state = state
 
-    return call
+    def __call__(self):
+        """The new state."""
+        self.state = self.program(self.state)
+        return self.state
+
+    @property
+    def peak_bytes(self) -> int:
+        """All that the program needs: arguments, results that are not among them, temporaries."""
+        memory = self.program.memory_analysis()
+        return (
+            memory.argument_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes
+            + memory.temp_size_in_bytes
+        )

@@ -1,0 +1,41 @@
+"""The nets of Bartunov et al. 2018, table 3, by name: mnist_fc, cifar10_lc, ..."""
+
+import functools
+from typing import NamedTuple
+
+from bioprop import networks, reference
+from bioprop.layers.base import Shape
+from bioprop.networks import Network
+
+IN_SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # table 3 itself gives ImageNet's
+AUXILIARY_UNITS = {'cifar10': 512}  # of AO-SDTP; 256 elsewhere
+
+
+class Net(NamedTuple):
+    """What `networks.feedforward` takes, and the width of AO-SDTP's auxiliary outputs."""
+
+    in_shape: Shape
+    hidden: networks.Hidden
+    outputs: int
+    kind: str  # fc, lc or conv
+    auxiliary_units: int
+
+    @property
+    def network(self) -> Network:
+        """Tanh layers under a linear one."""
+        return networks.feedforward(self.in_shape, self.hidden, self.outputs, net=self.kind)
+
+
+@functools.cache
+def paper_net(name: str) -> Net:
+    """The net DATASET_NET; DATASET_conv is DATASET_lc with shared weights.
+
+    Raises UserError for one that the paper does not have.
+    """
+    dataset, _, kind = name.rpartition('_')
+    hidden = reference.hidden_layers(dataset, kind)
+    entry = f'{dataset}_{"fc" if kind == "fc" else "lc"}'
+    table = reference.tables()['table3_architectures'][entry]
+    in_shape = tuple(table.get('input') or IN_SHAPES[dataset])
+    units = AUXILIARY_UNITS.get(dataset, 256)
+    return Net(in_shape, hidden, table['classes'], kind, units)
