@@ -64,6 +64,8 @@ def test_paper_nets_have_the_papers_shapes():
     assert len(layers) == 7
     assert layers['imagenet_1'] == ((224, 224, 3), [48, 9, 4])
     assert layers['imagenet_3'] == ((28, 28, 48), [96, 5, 1])
+    largest = local.Case('imagenet_3', *layers['imagenet_3'][:1], *layers['imagenet_3'][1], 256)
+    assert largest.hidden_bytes == 4 * 256 * 28 * 28 * 48 * 25 * 25  # 24 GB, as was seen
     assert len(local.cases(None, full=True)) == 2 * (3 + 2 + 3 + 7)
 
 
@@ -94,8 +96,12 @@ def test_a_contestant_that_is_wrong_or_too_large_is_not_timed(monkeypatch):
     wrong = made['lax_autodiff']._replace(forward_backward=lambda: (output, 1.001 * kernel, x))
     with pytest.raises(AssertionError, match='tiny, batch 2: dW of lax_autodiff differs'):
         local.check(case, made | {'lax_autodiff': wrong})
+    monkeypatch.setattr(local, 'memory_limit', lambda: 10**7)
+    arguments = local.functions(case)['lax_autodiff'], *local.operands(case)
+    assert local.jax_contestant(*arguments).forward
+    assert local.jax_contestant(*arguments, hidden_bytes=10**7).forward is None
     monkeypatch.setattr(local, 'memory_limit', lambda: 0)
-    large = local.jax_contestant(local.functions(case)['lax_autodiff'], *local.operands(case))
+    large = local.jax_contestant(*arguments)
     assert large.forward is large.forward_backward is None
     assert large.peak_bytes > 0
 
