@@ -179,7 +179,8 @@ def test_every_config_takes_the_net_and_its_row_of_table_5(path, net):
     table = reference.tables()['table5_best_hyperparameters'][of_net]
     schedules = ('parallel', 'alternating', 'alternating_step')
     for schedule in schedules if path.stem.endswith('dtp') else schedules[:1]:
-        resolved = resolve(load(path, f'net={net},schedule={schedule}'))
+        arguments = f'net={net},schedule={schedule},hyperparameters=published'
+        resolved = resolve(load(path, arguments))
         rule, half = resolved['rule'], schedule.removesuffix('_step')
         row = {'bp': 'bp_conv' if net == 'conv' else 'bp', 'dtp': f'dtp_{half}',
                'sdtp': f'sdtp_{half}', 'ao_sdtp': f'sdtp_{half}'}.get(rule, rule)  # fmt: skip
