@@ -26,13 +26,13 @@ def without_times(summary):
     return {k: v for k, v in summary.items() if k not in ('seconds', 'examples_per_second')}
 
 
-def bioprop(workdir, *arguments, config='configs/mnist_dtp.py', **environment):
-    """Runs the program on mnist_mini and a small net."""
+def bioprop(workdir, *arguments, config='configs/mnist_dtp.py', small=SMALL, **environment):
+    """Runs the program, by default on mnist_mini and a small net."""
     command = [sys.executable, '-m', 'bioprop.main', f'--config={config}', f'--workdir={workdir}']
     inherited = {k: v for k, v in os.environ.items() if k != 'TFDS_DATA_DIR'}
     environment = inherited | environment
     return subprocess.run(
-        [*command, *SMALL, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*command, *small, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
@@ -257,6 +257,22 @@ def test_cifar10_trains_on_augmented_images_and_is_scored_on_those_of_the_set(tm
         np.testing.assert_allclose(found, scores, rtol=1e-4)
     summary = json.loads((workdir / 'summary.json').read_text())
     assert summary['train_error'] == records[2 * summary['best_epoch'] - 1]['train_error']
+
+
+@pytest.mark.parametrize(
+    ('rule', 'net', 'schedule'), [('dtp', 'lc', 'alternating'), ('ao_sdtp', 'conv', 'parallel')]
+)
+def test_local_nets_train_on_cifar10(rule, net, schedule, tmp_path):
+    write_set(tmp_path, 'cifar10', '3.0.2', 'array_record', channels=3)
+    arguments = f'net={net},schedule={schedule},hidden=((5,3,4),(3,4,2),6),epochs=2,batch_size=15'
+    config = f'configs/cifar10_{rule}.py:{arguments}'
+    where = f'--config.data_dir={tmp_path}'
+    done = bioprop(tmp_path / 'run', where, config=config, small=())
+    assert done.returncode == 0, done.stderr
+    assert f'{net}: 32x32x3 -> 8x8x3 -> 4x4x4 -> 6 -> 10' in done.stdout
+    records = map(json.loads, (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
+    phases = [record['phase'] for record in records if record['kind'] == 'train']
+    assert phases == (['feedback', 'forward'] if schedule == 'alternating' else ['both']) * 2
 
 
 def test_without_augmentation_the_training_set_is_scored_once_at_the_end(finished):
