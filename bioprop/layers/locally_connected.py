@@ -86,10 +86,11 @@ def _transpose(place: Window, kernel: jax.Array, a: jax.Array) -> jax.Array:
     exact = np.promote_types(a.dtype, np.float32)  # for the sum over patches that overlap
 
     def block(first, rows, x):
+        above, axes = _rows_above(place, a, first, rows)
         patches = jnp.einsum(
-            '...ko,...no->...kn',
+            f'...ko,{axes}->...kn',
             lax.dynamic_slice_in_dim(kernel, first, rows),
-            _rows_above(a, first, rows),
+            above,
             preferred_element_type=exact,
         )
         start, folded = first * place.strides[0], _fold(place, rows, patches)
@@ -109,10 +110,11 @@ def _gradient(place: Window, x: jax.Array, a: jax.Array) -> jax.Array:
     x = _pad(place, x)
 
     def block(first, rows, kernel):
+        above, axes = _rows_above(place, a, first, rows)
         product = jnp.einsum(
-            '...kn,...no->...ko',
+            f'...kn,{axes}->...ko',
             _patches(place, rows, _rows_below(place, x, first, rows)),
-            _rows_above(a, first, rows),
+            above,
         )
         return lax.dynamic_update_slice_in_dim(kernel, product, first, axis=0)
 
@@ -151,9 +153,12 @@ def _rows_below(place, x, first, rows):
     return lax.dynamic_slice_in_dim(x, first * place.strides[0], _height(place, rows), axis=1)
 
 
-def _rows_above(a, first, rows):
-    """Rows of places, with the batch behind them: (rows, *others, batch, features)."""
-    return jnp.moveaxis(lax.dynamic_slice_in_dim(a, first, rows, axis=1), 0, -2)
+def _rows_above(place, a, first, rows):
+    """Rows of places, and their axes for einsum: a block is best moved, the whole left to XLA."""
+    if rows == place.out_shape[0]:
+        return a, 'n...o'
+    rows = lax.dynamic_slice_in_dim(a, first, rows, axis=1)
+    return jnp.moveaxis(rows, 0, -2), '...no'
 
 
 def _height(place, rows):
