@@ -46,7 +46,7 @@ def resolve(config: ConfigDict) -> dict[str, Any]:
         resolved['hidden'] = reference.hidden_layers(resolved['paper_dataset'], resolved['net'])
     if resolved['rule'] == 'ao_sdtp':
         units = resolved['auxiliary_units']
-        default = 512 if resolved['paper_dataset'] == 'cifar10' else 256
+        default = reference.auxiliary_units(resolved['paper_dataset'])
         resolved['auxiliary_units'] = default if units is None else units
     elif resolved['auxiliary_units'] is not None:
         raise UserError(f'auxiliary_units belong to ao_sdtp, not to rule {resolved["rule"]!r}')

@@ -84,6 +84,18 @@ def assert_moved(old, new, side, turns=1):
     assert counts(new, side) == [count + turns for count in counts(old, side)] != []
 
 
+def turn(learner, sides):
+    """(old state, new state, metrics) of a turn, which moves its sides and nothing else."""
+    old = random_state(learner)
+    new, metrics = run_step(learner, (sides,), old)
+    for side in ('forward', 'feedback'):
+        if side in sides:
+            assert_moved(old, new, side)
+        else:
+            chex.assert_trees_all_equal(side_of(new, side), side_of(old, side))
+    return old, new, metrics
+
+
 # ------------------------------------------------------------------ turns
 
 
@@ -94,14 +106,7 @@ TURNS = sorted({s for passes in step.SCHEDULES.values() for turns in passes for 
 @pytest.mark.parametrize('name', ['dtp', 'ao_sdtp'])
 def test_each_turn_moves_its_sides_and_leaves_the_other_bit_unchanged(name, sides):
     """Every turn that a schedule takes."""
-    learner = make_learner(name)
-    old = random_state(learner)
-    new, metrics = run_step(learner, (sides,), old)
-    for side in ('forward', 'feedback'):
-        if side in sides:
-            assert_moved(old, new, side)
-        else:
-            chex.assert_trees_all_equal(side_of(new, side), side_of(old, side))
+    old, new, metrics = turn(make_learner(name), sides)
     assert ('loss' in metrics) == ('forward' in sides)
     assert ('feedback_loss' in metrics) == ('feedback' in sides)
     chex.assert_trees_all_equal(new.weights['fixed'], old.weights['fixed'])

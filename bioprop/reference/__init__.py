@@ -27,22 +27,34 @@ def row_name(net: str, rule: str, schedule: str) -> str:
     return 'bp_conv' if (rule, net) == ('bp', 'conv') else rule
 
 
-def hidden_layers(dataset: str, net: str) -> tuple:
-    """Hidden layers of a net of table 3, as `bioprop.feedforward` takes them.
+def architecture(dataset: str, net: str) -> dict:
+    """An entry of table 3; the convolutional net is the locally connected one, weights shared.
 
-    The convolutional net is the locally connected one with shared weights. Raises UserError for a
-    data set that the paper has no such net for.
+    Raises UserError for a data set that the paper has no such net for.
     """
     try:
-        found = tables()['table3_architectures'][_shape_of_net(dataset, net)]
+        return tables()['table3_architectures'][_shape_of_net(dataset, net)]
     except KeyError:
         raise UserError(
             f'the paper has no net={net} for {dataset!r}: set --config.hidden=(LAYERS), or '
             '--config.paper_dataset=mnist or cifar10 to take the net and settings of that set'
         ) from None
+
+
+def hidden_layers(dataset: str, net: str) -> tuple:
+    """Hidden layers of a net of table 3, as `bioprop.feedforward` takes them.
+
+    Raises UserError as `architecture` does.
+    """
+    found = architecture(dataset, net)
     if net == 'fc':
         return tuple(found['hidden'])
     return (*map(tuple, found['local']), *found['dense'])
+
+
+def auxiliary_units(dataset: str) -> int:
+    """The width of AO-SDTP's auxiliary outputs: the paper's on CIFAR-10, ours elsewhere."""
+    return 512 if dataset == 'cifar10' else 256
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:

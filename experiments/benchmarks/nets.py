@@ -8,7 +8,6 @@ from bioprop.layers.base import Shape
 from bioprop.networks import Network
 
 IN_SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # table 3 itself gives ImageNet's
-AUXILIARY_UNITS = {'cifar10': 512}  # of AO-SDTP; 256 elsewhere
 
 
 class Net(NamedTuple):
@@ -33,9 +32,7 @@ def paper_net(name: str) -> Net:
     Raises UserError for one that the paper does not have.
     """
     dataset, _, kind = name.rpartition('_')
-    hidden = reference.hidden_layers(dataset, kind)
-    entry = f'{dataset}_{"fc" if kind == "fc" else "lc"}'
-    table = reference.tables()['table3_architectures'][entry]
+    table = reference.architecture(dataset, kind)
     in_shape = tuple(table.get('input') or IN_SHAPES[dataset])
-    units = AUXILIARY_UNITS.get(dataset, 256)
+    hidden, units = reference.hidden_layers(dataset, kind), reference.auxiliary_units(dataset)
     return Net(in_shape, hidden, table['classes'], kind, units)
