@@ -5,6 +5,8 @@ from typing import Any
 
 from bioprop.losses import Loss
 from bioprop.networks import parameter_count
+from bioprop.run import Call
+from bioprop.step import Learner
 from bioprop.workdir import hardware
 from bioprop.writers import Record, clock
 
@@ -18,6 +20,47 @@ def phase_of(turns: tuple[tuple[str, ...], ...]) -> str:
     """The side that a pass trains, or 'both'."""
     sides = {side for sides in turns for side in sides}
     return sides.pop() if len(sides) == 1 else 'both'
+
+
+def parts_of(learner: Learner) -> tuple[str, ...]:
+    """The sets that are scored while training.
+
+    Where images are augmented, the score kept while training is not that of the training set.
+    """
+    return ('train', 'validation', 'test') if learner.augment else ('validation', 'test')
+
+
+def scores_of(learner: Learner, part: str, sums: dict[str, float], count: int) -> dict[str, float]:
+    """A part's mean loss and error from the sums over its `count` examples.
+
+    A reconstruction is summed over pixels, and reported as the mean over them.
+    """
+    pixels = learner.network.out_shape[0] if learner.loss.reconstructs else 1
+    scores = {f'{part}_loss': float(sums['loss']) / count / pixels}
+    if 'mistake' in sums:
+        scores[f'{part}_error'] = 100 * float(sums['mistake']) / count
+    return scores
+
+
+def train_record(call: Call, values: dict[str, float], seconds: float, batch_size: int) -> Record:
+    """What a call of training reports."""
+    return {
+        'kind': 'train', 'step': call.position, 'epoch': call.epoch,
+        'phase': phase_of(call.turns), **values,
+        'seconds': seconds, 'examples_per_second': call.steps * batch_size / seconds,
+    }  # fmt: skip
+
+
+def eval_record(call: Call, scores: dict[str, float], seconds: float) -> Record:
+    """What the scores after a call report."""
+    return {
+        'kind': 'eval', 'step': call.position, 'epoch': call.epoch, **scores, 'seconds': seconds,
+    }  # fmt: skip
+
+
+def lowest_of(records: list[Record], measure: str) -> float:
+    """The lowest validation score so far; infinity before the first."""
+    return min((r[f'validation_{measure}'] for r in evaluations(records)), default=math.inf)
 
 
 def evaluations(records: list[Record]) -> list[Record]:
@@ -77,7 +120,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
     )
     sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
     augmented = ', training images cropped and flipped' if run.learner.augment else ''
-    steps = run.steps_per_pass * len(run.passes)
+    steps = run.steps_per_epoch
     hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)
     return [
         ('devices', hardware()),

@@ -2,9 +2,9 @@
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from bioprop import networks, optim, resolve, step
@@ -23,14 +23,20 @@ class Run(NamedTuple):
     hparams: step.Hparams
     passes: tuple  # of the schedule, restricted to the sides that the rule trains
     steps_per_pass: int
-    devices: int
+    batch_size: int
+    devices: int  # that share each batch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Minibatches of an epoch, over all its passes."""
+        return self.steps_per_pass * len(self.passes)
 
 
-def make_run(config: dict[str, Any]) -> Run:
+def make_run(config: dict[str, Any], devices: int = 1) -> Run:
     """Loads the data and builds the learner. Raises UserError for what does not fit together."""
     dataset = sets.load(config['dataset'], config['validation_fraction'], config['data_dir'])
     learner = make_learner(config, dataset)
-    devices, batch_size = jax.local_device_count(), config['batch_size']
+    batch_size = config['batch_size']
     if batch_size % devices:
         raise UserError(f'config.batch_size = {batch_size} must be a multiple of {devices} devices')
     steps_per_pass = len(dataset.train.image) // batch_size
@@ -39,6 +45,23 @@ def make_run(config: dict[str, Any]) -> Run:
             f'config.batch_size = {batch_size} exceeds the training set of '
             f'{len(dataset.train.image)} images'
         )
+    passes = tuple(
+        tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
+        for turns in step.SCHEDULES[config['schedule']]
+    )
+    return Run(
+        learner,
+        _on_device(dataset, learner),
+        make_hparams(config, learner),
+        passes,
+        steps_per_pass,
+        batch_size,
+        devices,
+    )
+
+
+def make_hparams(config: dict[str, Any], learner: step.Learner) -> step.Hparams:
+    """The values that a program traces. Raises UserError for a wrong number of them."""
     hparams = {name: jnp.asarray(x, float) for name, x in resolve.hparams(config).items()}
     for name, value in hparams.items():
         if value.shape not in ((), (len(learner.network.layers),)):
@@ -46,11 +69,36 @@ def make_run(config: dict[str, Any]) -> Run:
                 f'config.{name} has {value.size} values: give one, or one for each of the '
                 f'{len(learner.network.layers)} layers'
             )
-    passes = tuple(
-        tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
-        for turns in step.SCHEDULES[config['schedule']]
-    )
-    return Run(learner, _on_device(dataset, learner), hparams, passes, steps_per_pass, devices)
+    return hparams
+
+
+class Call(NamedTuple):
+    """One scan of training steps, within one pass over the training set."""
+
+    turns: tuple[tuple[str, ...], ...]
+    steps: int
+    position: int  # the step that it ends at
+    epoch: int
+    evaluated: bool  # whether the scores are taken after it
+    last: bool
+
+
+def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
+    """The calls that train from step `position` to the end of config['epochs']."""
+    last = config['epochs'] * run.steps_per_epoch
+    while position < last:
+        number, done = divmod(position, run.steps_per_pass)
+        left = run.steps_per_pass - done
+        steps = min(config['steps_per_call'] or left, left)
+        position += steps
+        yield Call(
+            run.passes[number % len(run.passes)],
+            steps,
+            position,
+            -(-position // run.steps_per_epoch),
+            position == last or position % (config['eval_every'] * run.steps_per_epoch) == 0,
+            position == last,
+        )
 
 
 def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:

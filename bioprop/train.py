@@ -15,14 +15,17 @@ from bioprop.parallel import place, spread
 from bioprop.report import (
     banner,
     best_of,
-    evaluations,
+    eval_record,
+    lowest_of,
     measure_of,
-    phase_of,
+    parts_of,
     progress_line,
     rounded,
+    scores_of,
     summarise,
+    train_record,
 )
-from bioprop.run import make_run
+from bioprop.run import calls, make_run
 from bioprop.workdir import open_workdir
 from bioprop.writers import Console, Metrics, write_json
 
@@ -37,7 +40,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     Raises Diverged when a number is not finite, and UserError for bad input; what was
     saved is kept.
     """
-    run = make_run(config)
+    run = make_run(config, jax.local_device_count())
     init = jax.jit(functools.partial(step.init_state, run.learner))
     state = init(jax.random.key(config['seed']), run.hparams)
     state, parts, hparams = place((state, run.parts, run.hparams), run.devices)
@@ -58,14 +61,9 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     console.banner(banner(config, run, state, workdir, position))
 
     # -- The compiled programs
-    # A reconstruction is summed over pixels, and reported as the mean over them.
-    scale = run.learner.network.out_shape[0] if run.learner.loss.reconstructs else 1
-
     @functools.cache
     def train_steps(turns, steps):
-        function = functools.partial(
-            step.train_steps, run.learner, turns, config['batch_size'], steps
-        )
+        function = functools.partial(step.train_steps, run.learner, turns, run.batch_size, steps)
         arguments = (state, parts['train'], hparams)
         return spread(function, run.devices, arguments, donate=(0,))
 
@@ -76,66 +74,46 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
 
     def score(weights, part):
         images = parts[part]
-        sums, count = evaluate(part)(weights, images), len(images.image)
-        scores = {f'{part}_loss': float(sums['loss']) / count / scale}
-        if 'mistake' in sums:
-            scores[f'{part}_error'] = 100 * float(sums['mistake']) / count
-        return scores
+        sums = evaluate(part)(weights, images)
+        return scores_of(run.learner, part, sums, len(images.image))
 
-    # -- The loop: a call is one scan, within one pass over the training set
-    steps_per_epoch = run.steps_per_pass * len(run.passes)
-    start, last = position, config['epochs'] * steps_per_epoch
+    # -- The loop
+    start, last = position, config['epochs'] * run.steps_per_epoch
     measure = measure_of(run.learner.loss)
-    # Where images are augmented, the score kept while training is not that of the training set.
-    evaluated = ('train', 'validation', 'test') if run.learner.augment else ('validation', 'test')
-    lowest = min(
-        (r[f'validation_{measure}'] for r in evaluations(metrics.records)), default=math.inf
-    )
-    for part in evaluated:
+    lowest = lowest_of(metrics.records, measure)
+    for part in parts_of(run.learner):
         evaluate(part)
     spent, saved = 0.0, time.monotonic()
     try:
-        while position < last:
-            number, done = divmod(position, run.steps_per_pass)
-            turns = run.passes[number % len(run.passes)]
-            steps = min(config['steps_per_call'] or run.steps_per_pass, run.steps_per_pass - done)
-            program = train_steps(turns, steps)
-
+        for call in calls(config, run, position):
+            program = train_steps(call.turns, call.steps)
             began = time.perf_counter()
             state, values = program(state, parts['train'], hparams)
             values = {name: float(value) for name, value in values.items()}
             trained = time.perf_counter()
-            position += steps
-            epoch = -(-position // steps_per_epoch)
             if not values.pop('finite') or not all(map(math.isfinite, values.values())):
                 raise Diverged(
-                    f'diverged in epoch {epoch}: a number is not finite. Run the same command with '
-                    'a smaller --config.lr (or inverse_lr): it starts afresh in the same workdir, '
-                    'and what this run left is kept there in a folder of its own.'
+                    f'diverged in epoch {call.epoch}: a number is not finite. Run the same command '
+                    'with a smaller --config.lr (or inverse_lr): it starts afresh in the same '
+                    'workdir, and what this run left is kept there in a folder of its own.'
                 )
-            here = {'step': position, 'epoch': epoch}
-            speed = steps * config['batch_size'] / (trained - began)
-            metrics.write(
-                {'kind': 'train', **here, 'phase': phase_of(turns), **values}
-                | {'seconds': trained - began, 'examples_per_second': speed}
-            )
+            metrics.write(train_record(call, values, trained - began, run.batch_size))
 
             rank = None
-            if position == last or position % (config['eval_every'] * steps_per_epoch) == 0:
+            if call.evaluated:
                 scores = {}
-                for part in evaluated:
+                for part in parts_of(run.learner):
                     scores |= score(state.weights, part)
-                seconds = time.perf_counter() - trained
-                metrics.write({'kind': 'eval', **here, **scores, 'seconds': seconds})
+                metrics.write(eval_record(call, scores, time.perf_counter() - trained))
                 rank = scores[f'validation_{measure}']
             improved = rank is not None and rank < lowest
             lowest = rank if improved else lowest
             due = time.monotonic() - saved >= config['checkpoint_seconds']
-            if improved or due or position == last:
-                checkpoints.save(position, state, rank)
+            if improved or due or call.last:
+                checkpoints.save(call.position, state, rank)
                 saved = time.monotonic()
             spent += time.perf_counter() - began
-            left = spent / (position - start) * (last - position)
+            left = spent / (call.position - start) * (last - call.position)
             line = progress_line(config, metrics.records, measure, lowest, left)
             console.progress(line, keep=rank is not None)
         checkpoints.wait()
