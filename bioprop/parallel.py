@@ -5,19 +5,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'devices'
+
+
+def mesh(devices: int) -> Mesh:
+    """The first local devices, on one axis."""
+    return jax.make_mesh(
+        (devices,), (AXIS,), (AxisType.Auto,), devices=jax.local_devices()[:devices]
+    )
 
 
 def place(tree: Any, devices: int) -> Any:
     """The arrays of a tree, whole on each of that many devices."""
     if devices == 1:
         return tree
-    mesh = jax.make_mesh(
-        (devices,), (AXIS,), (AxisType.Auto,), devices=jax.local_devices()[:devices]
-    )
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(mesh(devices), PartitionSpec()))
 
 
 def spread(

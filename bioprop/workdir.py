@@ -71,7 +71,7 @@ def open_workdir(workdir: Path, config: dict[str, Any], overrides: list[str]) ->
         )  # fmt: skip
         if not keys:
             return
-        if _saved(workdir) and not _diverged(workdir):
+        if _saved(workdir) and not diverged(workdir):
             changes = '\n'.join(f'  {key}: {old.get(key)!r} -> {config.get(key)!r}' for key in keys)
             raise UserError(
                 f'{workdir} holds a run with another configuration:\n{changes}\n'
@@ -105,6 +105,7 @@ def _saved(workdir: Path) -> bool:
     return any(path.name.isdigit() for path in workdir.glob('checkpoints/*'))
 
 
-def _diverged(workdir: Path) -> bool:
+def diverged(workdir: Path) -> bool:
+    """Whether the run in it has ended so."""
     path = workdir / 'summary.json'
     return path.exists() and _read(path, 'diverged', bool)

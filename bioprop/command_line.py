@@ -1,0 +1,49 @@
+"""A command: its flags, and the one message in which it ends when something goes wrong."""
+
+import ast
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from bioprop.errors import UserError, fail
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs main(argv); whatever goes wrong ends in one message and a non-zero exit."""
+
+    def guarded(argv):
+        try:
+            main(argv)
+        except UserError as error:
+            fail(error)
+        except OSError as error:
+            fail(f'{error.filename or "disk"}: {error.strerror or error}. What was saved is kept.')
+        except KeyboardInterrupt:
+            fail('interrupted; run the same command to resume', status=130)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
+    logging.set_verbosity(logging.FATAL)  # what fails is said once, by `fail`
+    try:
+        rest = flags.FLAGS(argv)
+    except (UserError, flags.Error, OSError, SyntaxError) as error:
+        fail(error, status=2)
+    except AttributeError as error:
+        fail(f'no such config key: {_key(error)}', status=2)
+    if len(rest) > 1:
+        fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
+    return argv
+
+
+def _key(error: AttributeError) -> str:
+    """The key that ml_collections does not have: it quotes the quoted name, and may suggest one.
+
+    Raises the error again if it comes from somewhere else.
+    """
+    try:
+        return ast.literal_eval(str(error)).replace('\n', '; ')
+    except (ValueError, SyntaxError):
+        raise error from None

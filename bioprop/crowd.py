@@ -1,0 +1,108 @@
+"""One function over the many members of a population, on one device or several."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from bioprop.parallel import AXIS, mesh, place
+
+# Members side by side. On a CPU few of them fill its caches; elsewhere as many as there are.
+WIDTH = {'cpu': 8}
+
+
+class Crowd:
+    """How a number of members is divided: equally among the devices, the last one filling up."""
+
+    def __init__(self, members: int):
+        self.members = members
+        self.devices = min(members, jax.local_device_count())
+        self.share = -(-members // self.devices)
+
+    def divide(self, tree: Any) -> Any:
+        """From leaves (members, ...) to the devices."""
+        if self.devices == 1:
+            return jax.tree.map(jnp.asarray, tree)
+        number = np.minimum(np.arange(self.devices * self.share), self.members - 1)
+        sharding = NamedSharding(mesh(self.devices), PartitionSpec(AXIS))
+
+        def divide(leaf):
+            leaf = leaf[number].reshape(self.devices, self.share, *leaf.shape[1:])
+            return jax.device_put(leaf, sharding)
+
+        return jax.tree.map(divide, tree)
+
+    def gather(self, tree: Any) -> Any:
+        """From the devices to leaves (members, ...)."""
+        if self.devices == 1:
+            return tree
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: self.members], tree)
+
+    def host(self, tree: Any) -> Any:
+        """From the devices to NumPy arrays (members, ...)."""
+        return jax.tree.map(np.array, self.gather(tree))
+
+    def everywhere(self, tree: Any) -> Any:
+        """What all members share, whole on each device."""
+        return place(tree, self.devices)
+
+    def each(
+        self, function: Callable, own: tuple, shared: tuple = (), donate: bool = False
+    ) -> Callable:
+        """Compiles function(*own, *shared) for every member, for these arguments.
+
+        own is divided, shared is everywhere; `donate` gives the first of own away to the results.
+        As many members train side by side as fit into the memory of a device.
+        """
+        width = min(self.share, WIDTH.get(jax.default_backend(), self.share))
+        compiled = self._compile(function, own, shared, donate, width)
+        while width > 1 and _bytes(compiled) > memory():
+            width = -(-width // 2)
+            compiled = self._compile(function, own, shared, donate, width)
+        return lambda *arguments: compiled(
+            arguments[0], arguments[1 : len(own)], arguments[len(own) :]
+        )
+
+    def _compile(self, function, own, shared, donate, width):
+        def share(first, rest, shared):
+            def one(member):
+                return function(*member, *shared)
+
+            if width == self.share:
+                return jax.vmap(one)((first, *rest))
+            return jax.lax.map(one, (first, *rest), batch_size=width)
+
+        given_away = (0,) if donate else ()
+        if self.devices == 1:
+            program = jax.jit(share, donate_argnums=given_away)
+        else:
+            program = jax.pmap(
+                share,
+                in_axes=(0, 0, None),
+                donate_argnums=given_away,
+                devices=jax.local_devices()[: self.devices],
+            )
+        return program.lower(own[0], own[1:], shared).compile()
+
+
+def _bytes(compiled) -> int:
+    """What the program needs of a device, arguments and results included."""
+    needs = compiled.memory_analysis()
+    return (
+        needs.argument_size_in_bytes
+        + needs.output_size_in_bytes
+        - needs.alias_size_in_bytes
+        + needs.temp_size_in_bytes
+    )
+
+
+def memory() -> int:
+    """The bytes of a device."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return stats['bytes_limit']
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

@@ -1,0 +1,164 @@
+"""Studies: many runs in one folder, shared out among any number of processes.
+
+A study's plan is a pure function of the results so far. It names the configurations that may be
+trained now, and none when the study is complete, so that a killed process loses nothing but time
+and every process that is given the same folder does a share of the same work.
+
+    results.jsonl           a line for each finished run: its configuration and its summary
+    runs/NAME/              a workdir for each configuration (see `bioprop.workdir`)
+    populations/NAME/       members.json, a lock, and the checkpoint of those in training
+
+The locks are the kernel's (flock): they end with the process that holds them.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from bioprop.errors import UserError
+from bioprop.population import members_that_fit, program_of, train_population
+from bioprop.workdir import MOVABLE
+from bioprop.writers import write_json, write_whole
+
+Config = dict[str, Any]
+Result = Callable[[Config], dict[str, Any] | None]  # the summary of a run; None before its end
+Plan = Callable[[Result], Iterable[Config]]
+
+POLL_SECONDS = 0.5
+MEMBERS = 32  # of a population, unless memory sets a lower bound
+
+
+def run_name(config: Config) -> str:
+    """The name of a configuration's workdir: equal configurations are one run."""
+    told = {key: value for key, value in config.items() if key not in MOVABLE}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return '_'.join((*(str(config[key]) for key in ('rule', 'schedule', 'net')), digest)).replace(
+        ':', '.'
+    )
+
+
+class Study:
+    """The folder of a study. `purpose` is what it is for, and must be the same in each process.
+
+    Raises UserError if the folder holds another study.
+    """
+
+    def __init__(self, folder: Path, purpose: dict[str, Any], members: int = MEMBERS):
+        self.folder = folder
+        self._members = members
+        self._results = {}
+        (folder / 'populations').mkdir(parents=True, exist_ok=True)
+        purpose = json.loads(json.dumps(purpose))
+        path = folder / 'study.json'
+        with _locked(folder / 'lock'):
+            if not path.exists():
+                write_json(path, purpose)
+        try:
+            found = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            raise UserError(f'{path} is damaged: restore it, or use another folder') from None
+        if found != purpose:
+            raise UserError(
+                f'{folder} holds another study:\n  {json.dumps(found)}\nthan this:\n  '
+                f'{json.dumps(purpose)}\nUse another --study, or the same settings.'
+            )
+
+    def workdir(self, config: Config) -> Path:
+        """Where the run of a configuration leaves its records."""
+        return self.folder / 'runs' / run_name(config)
+
+    def result(self, config: Config) -> dict[str, Any] | None:
+        """The summary of a finished run."""
+        name = run_name(config)
+        if name not in self._results:
+            path = self.workdir(config) / 'summary.json'
+            if not path.exists():
+                return None
+            self._results[name] = json.loads(path.read_text())
+        return self._results[name]
+
+    def work(self, plan: Plan) -> None:
+        """Trains what the plan asks for, in populations, until it asks for nothing more.
+
+        What other processes have in training is waited for; if they die, it is taken over.
+        """
+        while open_runs := self._open(plan):
+            with contextlib.ExitStack() as stack:
+                folder = self._claim(open_runs, stack)
+                if folder:
+                    self._train(folder)
+                else:
+                    time.sleep(POLL_SECONDS)
+
+    def _open(self, plan: Plan) -> list[Config]:
+        return [config for config in plan(self.result) if self.result(config) is None]
+
+    def _claim(self, open_runs: list[Config], stack: contextlib.ExitStack) -> Path | None:
+        """A population to train, locked until the stack closes: an abandoned one, or a new one."""
+        with _locked(self.folder / 'lock'):
+            taken = set()
+            for folder in sorted((self.folder / 'populations').iterdir()):
+                if (folder / 'done').exists() or not (folder / 'members.json').exists():
+                    continue
+                if stack.enter_context(_locked(folder / 'lock', wait=False)):
+                    return folder
+                taken |= {run_name(config) for config in _members(folder)}
+            free = [config for config in open_runs if run_name(config) not in taken]
+            # Another process may have ended a run since the plan was made.
+            free = [config for config in free if self.result(config) is None]
+            if not free:
+                return None
+            program = program_of(free[0])
+            alike = [config for config in free if program_of(config) == program]
+            members = alike[: min(self._members, members_that_fit(free[0]))]
+            names = ' '.join(map(run_name, members))
+            digest = hashlib.sha256(names.encode()).hexdigest()[:12]
+            folder = self.folder / 'populations' / digest
+            folder.mkdir(exist_ok=True)
+            stack.enter_context(_locked(folder / 'lock'))
+            (folder / 'done').unlink(missing_ok=True)
+            write_json(folder / 'members.json', members)
+            return folder
+
+    def _train(self, folder: Path) -> None:
+        members = _members(folder)
+        train_population(members, [self.workdir(config) for config in members], folder)
+        with _locked(self.folder / 'lock'):
+            write_whole(self.folder / 'results.jsonl', _results(self.folder))
+        (folder / 'done').touch()
+        shutil.rmtree(folder / 'checkpoints')
+
+
+def _members(folder: Path) -> list[Config]:
+    return json.loads((folder / 'members.json').read_text())
+
+
+def _results(folder: Path) -> str:
+    lines = []
+    for path in sorted(folder.glob('runs/*/summary.json')):
+        config = json.loads((path.parent / 'config.json').read_text())['config']
+        content = {
+            'run': path.parent.name,
+            'config': config,
+            'summary': json.loads(path.read_text()),
+        }
+        lines.append(json.dumps(content) + '\n')
+    return ''.join(lines)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, wait: bool = True):
+    """Holds the lock; yields whether it was got, which it always is if it may wait."""
+    with path.open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,38 @@
+"""What the launchers of studies share: their flags, and how they end."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from bioprop.command_line import run
+from bioprop.study import MEMBERS, Study
+
+STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
+MEMBERS_FLAG = flags.DEFINE_integer(
+    'members', MEMBERS, 'Runs in one program at most; each process takes as many at once.', 1
+)
+CPU_DEVICES = flags.DEFINE_integer(
+    'cpu_devices', None, 'On a CPU: devices to divide it into. Default: its cores.', 1
+)
+
+
+def open_study(default: str, purpose: dict) -> Study:
+    """The study that the flags name. Raises UserError if the folder holds another one."""
+    return Study(Path(STUDY.value or default), purpose, MEMBERS_FLAG.value)
+
+
+def launch(main: Callable[[list[str]], None]) -> None:
+    """Runs a launcher, on a CPU with its cores as devices."""
+
+    def on_all_cores(argv):
+        jax.config.update('jax_num_cpu_devices', CPU_DEVICES.value or _cores())
+        main(argv)
+
+    run(on_all_cores)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
