@@ -155,8 +155,11 @@ class Search(NamedTuple):
     seed: int = 0  # of the drawing
 
     def stages(self, result: Result) -> Iterator[list[Config]]:
-        """The rungs, as far as they are known, then the winner's seeds."""
-        numbers = range(self.rungs[0].configurations)
+        """The rungs, as far as they are known, then the winner's seeds.
+
+        Without rungs the winner is the configuration that the search starts from.
+        """
+        numbers = range(self.rungs[0].configurations if self.rungs else 1)
         kept = [draw(self.config, self.domain, number, self.seed) for number in numbers]
         for rung in self.rungs:
             stage = [config | {'epochs': rung.epochs} for config in kept[: rung.configurations]]
