@@ -34,10 +34,15 @@ POLL_SECONDS = 0.5
 MEMBERS = 32  # of a population, unless memory sets a lower bound
 
 
+def identity(config: Config) -> Config:
+    """The configuration without what does not change its run."""
+    return {key: value for key, value in config.items() if key not in MOVABLE}
+
+
 def run_name(config: Config) -> str:
     """The name of a configuration's workdir: equal configurations are one run."""
-    told = {key: value for key, value in config.items() if key not in MOVABLE}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    told = json.dumps(identity(config), sort_keys=True)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
     return '_'.join((*(str(config[key]) for key in ('rule', 'schedule', 'net')), digest)).replace(
         ':', '.'
     )
