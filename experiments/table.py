@@ -92,9 +92,15 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
         tables.row(name, search, published.get(name), study.result)
         for name, search in planned.items()
     ]
+    differences = tables.contrasts(rows)
     print(tables.text(rows))
+    if differences:
+        print('\n' + tables.contrasts_text(differences))
     out = Path(OUT.value) if OUT.value else study.folder / 'table'
     content = {'command': line, **provenance(), 'rows': tables.as_records(rows)}
+    content['differences'] = [contrast._asdict() for contrast in differences]
     write_json(out.with_suffix('.json'), content)
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
-    write_whole(out.with_suffix('.md'), tables.text(rows, 'github') + '\n')
+    shown = [tables.text(rows, 'github')]
+    shown += [tables.contrasts_text(differences, 'github')] if differences else []
+    write_whole(out.with_suffix('.md'), '\n\n'.join(shown) + '\n')

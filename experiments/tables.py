@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -134,6 +135,55 @@ def text(rows: Iterable[Row], style: str = 'simple') -> str:
     cells = [[cell(row) for cell in COLUMNS.values()] for row in rows]
     align = ('left', *['right'] * (len(COLUMNS) - 1))
     return tabulate(cells, list(COLUMNS), tablefmt=style, disable_numparse=True, colalign=align)
+
+
+# Differences of rows that the paper draws conclusions from: (name, minuend, subtrahend).
+CONTRASTS = (
+    ('dtp: alternating - parallel', 'dtp_alternating', 'dtp_parallel'),
+    ('sdtp: alternating - parallel', 'sdtp_alternating', 'sdtp_parallel'),
+    ('ao_sdtp: alternating - parallel', 'ao_sdtp_alternating', 'ao_sdtp_parallel'),
+    ('parallel: sdtp - ao_sdtp', 'sdtp_parallel', 'ao_sdtp_parallel'),
+    ('alternating: sdtp - ao_sdtp', 'sdtp_alternating', 'ao_sdtp_alternating'),
+    ('fa - dfa', 'fa', 'dfa'),
+    ('fa - bp', 'fa', 'bp'),
+    ('dtp_alternating - bp', 'dtp_alternating', 'bp'),
+    ('bp: locally connected - convolutional', 'bp', 'bp_conv'),
+)
+
+
+class Contrast(NamedTuple):
+    """A difference of two rows' mean test errors at the best validation epoch, in points."""
+
+    name: str
+    difference: float
+    standard_error: float  # of a difference of independent means (Welch)
+    published: float | None
+
+
+def contrasts(rows: Iterable[Row]) -> list[Contrast]:
+    """Of the rows that have two seeds at least."""
+    known = {row.name: row for row in rows if row.test and row.test.seeds > 1}
+    found = []
+    for name, *pair in CONTRASTS:
+        if not known.keys() >= set(pair):
+            continue
+        a, b = (known[row].test for row in pair)
+        error = math.sqrt(a.deviation**2 / a.seeds + b.deviation**2 / b.seeds)
+        papers = [known[row].paper_test for row in pair]
+        published = None if None in papers else papers[0] - papers[1]
+        found.append(Contrast(name, a.mean - b.mean, error, published))
+    return found
+
+
+def contrasts_text(found: Iterable[Contrast], style: str = 'simple') -> str:
+    """The differences as a table in a style of tabulate."""
+    cells = [
+        (name, f'{difference:+.2f} ± {error:.2f}', '-' if paper is None else f'{paper:+.2f}')
+        for name, difference, error, paper in found
+    ]
+    headers = ('difference of test errors', 'points ± standard error', 'paper')
+    align = ('left', 'right', 'right')
+    return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align)
 
 
 def as_csv(rows: Iterable[Row]) -> str:
