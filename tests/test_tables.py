@@ -1,0 +1,156 @@
+"""Rows, contrasts and files of the paper's tables, on results that are made up."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from bioprop import reference
+from bioprop.errors import UserError
+from bioprop.search import Rung, Search
+from experiments import table, tables
+
+
+def search(**config):
+    base = {'seed': 0, 'epochs': 1, 'rule': 'bp', 'schedule': 'parallel', 'net': 'fc'}
+    return Search(base | config, {}, (Rung(1, 4),), seeds=3, epochs=9)
+
+
+def results(trial, winners):
+    """The summaries of a search's one trial (seed 0) and of its winner's seeds 1, 2, ..."""
+    summaries = {0: trial} | dict(enumerate(winners, start=1))
+    return lambda config: summaries.get(config['seed'])
+
+
+def summary(test, diverged=False, **scores):
+    scores = {'train_error': 1.0, 'validation_error': 2.0, 'best_test_error': test - 1} | scores
+    return scores | {
+        'test_error_at_best_validation': test, 'diverged': diverged, 'seconds': 1800.0,
+    }  # fmt: skip
+
+
+def row_of(name, tests, published=None):
+    made = results(summary(0.0), [summary(test) for test in tests])
+    return tables.row(name, search(), published, made)
+
+
+def test_a_row_has_mean_and_deviation_of_the_winners_seeds_alone():
+    row = row_of('bp', [1.0, 2.0, 6.0], {'train': 0.0, 'test': 1.48})
+    assert row.test == (3.0, pytest.approx(math.sqrt((4 + 1 + 9) / 2)), 3)
+    assert row.best_test.mean == 2.0
+    assert (row.paper_train, row.paper_test) == (0.0, 1.48)
+    assert (row.trials, row.diverged, row.hours) == (1, 0, 2.0)
+    assert row.winner['epochs'] == 9
+
+
+def test_a_row_in_progress_has_what_there_is():
+    row = tables.row('bp', search(), None, results(None, []))
+    assert (row.test, row.trials, row.hours, row.winner) == (None, 0, 0, None)
+    row = tables.row('bp', search(), None, results(summary(1.0), [summary(2.0)]))
+    assert row.test == (2.0, 0.0, 1)
+    assert row.trials == 1
+
+
+def test_a_seed_that_diverged_is_counted_and_its_missing_scores_are_left_out():
+    lost = summary(2.0, diverged=True, train_error=None)
+    row = tables.row('bp', search(), None, results(summary(1.0), [summary(4.0), lost]))
+    assert (row.diverged, row.train.seeds, row.test.seeds) == (1, 1, 2)
+
+
+def test_contrasts_are_differences_of_means_with_welchs_error():
+    fa = row_of('fa', [1.0, 3.0], {'test': 1.85})
+    dfa = row_of('dfa', [5.0, 5.0, 8.0], {'test': 2.75})
+    bp = row_of('bp', [1.0])  # one seed: no error bar, no contrast
+    (found,) = tables.contrasts([fa, dfa, bp])
+    assert found.name == 'fa - dfa'
+    assert found.difference == pytest.approx(-4)
+    assert found.standard_error == pytest.approx(math.sqrt(2 / 2 + 3 / 3))
+    assert found.published == pytest.approx(-0.9)
+    assert '-4.00 ± 1.41' in tables.contrasts_text([found])
+
+
+def test_every_contrast_is_between_rows_of_the_paper():
+    names = set(tables.row_configs('mnist', 'lc'))
+    assert all({a, b} <= names for _, a, b in tables.CONTRASTS)
+    assert names == set(reference.tables()['table1']['mnist']['lc'])
+
+
+def test_rows_are_the_papers_and_settings_hold_for_all():
+    rows = tables.row_configs('mnist', 'fc', 'epochs=7,hidden=(8,)')
+    published = reference.tables()['table1']['mnist']['fc']
+    assert set(rows) == {name for name, value in published.items() if value}
+    assert all(config['epochs'] == 7 for config in rows.values())
+    assert rows['sdtp_alternating']['schedule'] == 'alternating'
+
+
+def test_files_hold_the_same_numbers():
+    rows = [row_of('bp', [1.0, 2.0], {'train': 0.0, 'test': 1.48}), row_of('fa', [])]
+    lines = list(csv.DictReader(io.StringIO(tables.as_csv(rows))))
+    assert [line['row'] for line in lines] == ['bp', 'fa']
+    assert float(lines[0]['test']) == 1.5
+    assert float(lines[0]['test_deviation']) == pytest.approx(math.sqrt(0.5))
+    assert lines[1]['test'] == ''
+    text = tables.text(rows, 'github')
+    assert '1.50 ± 0.71' in text
+    assert '1.48' in text
+
+
+def test_winners_of_another_table_are_taken_over(tmp_path):
+    path = tmp_path / 'table.json'
+    won = {'rows': [{'name': 'bp', 'winner': {'lr': 0.5}}, {'name': 'fa', 'winner': None}]}
+    path.write_text(json.dumps(won))
+    rows = {'bp': {'lr': 0.1, 'epochs': 3}}
+    assert table.started_from(rows, path) == {'bp': {'lr': 0.5, 'epochs': 3}}
+    with pytest.raises(UserError, match='no winner of fa'):
+        table.started_from({'fa': {}}, path)
+
+
+def launch(*arguments):
+    return subprocess.run(
+        [sys.executable, '-m', *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
+    study = tmp_path / 'study'
+    arguments = (
+        'experiments.table1', '--dataset=mnist_mini', '--settings=hidden=(8,),batch_size=500',
+        '--rows=bp', '--epochs=2', '--seeds=2', '--cpu_devices=1',
+    )  # fmt: skip
+    done = launch(*arguments, '--configurations=3', f'--study={study}')
+    assert done.returncode == 0, done.stderr
+    made = json.loads((study / 'table.json').read_text())
+    (bp, *others) = made['rows']
+    lines = [json.loads(line) for line in (study / 'results.jsonl').read_text().splitlines()]
+    tests = [
+        line['summary']['test_error_at_best_validation']
+        for line in lines
+        if line['config']['seed'] > 0
+    ]
+    assert bp['test']['mean'] == pytest.approx(sum(tests) / 2)
+    assert (bp['trials'], bp['test']['seeds'], len(lines)) == (3, 2, 5)
+    assert all(row['test'] is None for row in others)
+    assert '--study' not in made['command']
+    assert made['command'].startswith('python -m experiments.table1 --dataset=mnist_mini')
+    assert (study / 'table.md').exists()
+    assert (study / 'table.csv').exists()
+
+    again = tmp_path / 'again'
+    done = launch(
+        *arguments, '--configurations=1', f'--winners_of={study / "table.json"}', f'--study={again}'
+    )
+    assert done.returncode == 0, done.stderr
+    (bp_again, *_) = json.loads((again / 'table.json').read_text())['rows']
+    assert bp_again['test'] == bp['test']  # the same settings and seeds
+    assert bp_again['trials'] == 0
+
+
+def test_a_wrong_row_ends_in_one_message(tmp_path):
+    done = launch('experiments.table1', '--rows=backprop', f'--study={tmp_path / "study"}')
+    assert done.returncode == 1
+    assert 'backprop' in done.stderr + done.stdout
+    assert 'Traceback' not in done.stderr
