@@ -8,6 +8,7 @@ same command again resumes, and any number of processes may work on one study at
 --commands nothing is trained: the command of each entry is printed, for a cluster's scheduler.
 """
 
+import copy
 import runpy
 import shlex
 from pathlib import Path
@@ -45,7 +46,7 @@ def entries(path: Path) -> list[Entry]:
 
 def changed(config: ConfigDict, entry: Entry) -> Config:
     """The resolved configuration of an entry. Raises UserError for a key or value that is wrong."""
-    config = config.copy_and_resolve_references()
+    config = copy.deepcopy(config)
     for key, value in entry.items():
         if key not in config:
             raise unknown('config key', key, config.keys())

@@ -1,0 +1,74 @@
+"""A config file's sweep: trained, printed as commands, refused where it is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CONFIG = """
+from bioprop.config import paper
+
+def get_config(arguments=''):
+    return paper('mnist', 'bp', arguments, dataset='mnist_mini', hidden=(8,), batch_size=500)
+
+def sweep():
+    return {sweep}
+"""
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Runs the launcher on a config file whose sweep() returns what the text says."""
+
+    def run(sweep, *arguments):
+        path = tmp_path / 'mine.py'
+        path.write_text(CONFIG.format(sweep=sweep))
+        command = (sys.executable, '-m', 'experiments.sweep', f'--config={path}', *arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_entries_of_several_programs_are_trained_each_once(launch, tmp_path):
+    study = tmp_path / 'study'
+    sweep = "[{'lr': 1e-3}, {'lr': 1e-2}, {'hidden': (4,)}, {'lr': 1e-3}]"
+    done = launch(sweep, '--config.epochs=2', f'--study={study}', '--cpu_devices=1')
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (study / 'results.jsonl').read_text().splitlines()]
+    changed = sorted((line['config']['hidden'], line['config']['lr']) for line in lines)
+    assert changed == [([4], 0.000152), ([8], 0.001), ([8], 0.01)]
+    assert all(line['summary']['epochs'] == 2 for line in lines)
+    assert len(list((study / 'populations').iterdir())) == 2
+    assert done.stdout.count('False') == 4  # diverged, in a line for each entry
+    again = launch(sweep, '--config.epochs=2', f'--study={study}', '--cpu_devices=1')
+    assert 'epoch 1' not in again.stdout  # there is nothing left to do
+
+
+def test_commands_are_those_of_the_runs_alone(launch, tmp_path):
+    done = launch("[{'lr': 1e-3, 'hidden': (4, 4)}]", '--config.epochs=1', '--commands')
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f'python -m bioprop.main --config={tmp_path / "mine.py"} ')
+    command = line.replace('python', sys.executable, 1).rpartition('--workdir=')[0]
+    workdir = tmp_path / 'alone'
+    subprocess.run(f'{command} --workdir={workdir}', shell=True, check=True, capture_output=True)
+    config = json.loads((workdir / 'config.json').read_text())['config']
+    assert (config['lr'], config['hidden'], config['epochs']) == (0.001, [4, 4], 1)
+
+
+@pytest.mark.parametrize(
+    ('sweep', 'message'),
+    [
+        ("[{'lrr': 1e-3}]", 'lrr'),
+        ("[{'lr': 'fast'}]", 'config.lr'),
+        ("[{'lr': -1.0}]", 'config.lr'),
+        ("{'lr': 1e-3}", 'list of dictionaries'),
+        ('[]', 'list of dictionaries'),
+    ],
+)
+def test_a_wrong_sweep_ends_in_one_message(launch, tmp_path, sweep, message):
+    done = launch(sweep, f'--study={tmp_path / "study"}')
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'study').exists()
