@@ -29,9 +29,7 @@ def row_configs(dataset: str, net: str, **settings: Any) -> dict[str, Config]:
         kinds.append(('conv', 'bp', 'parallel'))
     return {
         reference.row_name(net, rule, schedule): resolve(
-            paper(
-                dataset, rule, net=net, schedule=schedule, hyperparameters='tuned', **settings
-            )
+            paper(dataset, rule, net=net, schedule=schedule, hyperparameters='tuned', **settings)
         )
         for net, rule, schedule in kinds
     }
