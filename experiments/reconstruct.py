@@ -27,6 +27,8 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     if trained.config['loss'] != 'squared_error':
         raise UserError(f'{trained.folder} is not of an autoencoder: its loss is no squared_error')
+    if not trained.summary:  # opening its checkpoints would delete what is being saved
+        raise UserError(f'{trained.folder} is still in training: wait for its summary.json')
     run = make_run(trained.config)
     loss = run.learner.loss
     records, measure = trained.records(), measure_of(loss)

@@ -6,7 +6,7 @@ from experiments.rows import Method, Panel, grouped
 
 NAMES = {
     'bp': 'BP', 'fa': 'FA', 'dfa': 'DFA', 'dtp': 'DTP', 'sdtp': 'SDTP', 'ao_sdtp': 'AO-SDTP',
-    'mnist': 'MNIST', 'mnist_mini': 'MNIST (5,000 digits of it)', 'cifar10': 'CIFAR-10',
+    'mnist': 'MNIST', 'cifar10': 'CIFAR-10',
     'fashion_mnist': 'Fashion-MNIST', 'fc': 'fully connected', 'lc': 'locally connected',
     'alternating_step': 'alternating by step',
 }  # fmt: skip

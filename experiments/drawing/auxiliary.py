@@ -11,7 +11,7 @@ from experiments.series import Line
 def draw(panels: dict[str, list[Line]]) -> Figure:
     """Axes for each panel, side by side in pairs."""
     columns = min(2, len(panels))
-    figure, rows = style.axes(-(-len(panels) // columns), columns, 2.6)
+    figure, rows = style.axes(-(-len(panels) // columns), columns, 2.1, legend=0.5)
     places = [axis for row in rows for axis in row]
     for axis, (title, lines) in zip(places, panels.items(), strict=False):
         for line in lines:

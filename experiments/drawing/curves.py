@@ -3,30 +3,31 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from experiments.drawing import style
 from experiments.series import Line
 from experiments.words import label
 
 MARKS = 8  # markers on a line, at most
+DECADES = 3
 
 
 @style.look
 def draw(panels: dict[str, dict[str, list[Line]]], score: str) -> Figure:
     """A row of axes for each panel, one for each part of the data; score is what they show."""
     parts = list(next(iter(panels.values())))
-    figure, rows = style.axes(len(panels), len(parts), 2.3, sharey='row')
+    figure, rows = style.axes(len(panels), len(parts), 2.1, legend=0.6)
     for row, (title, by_part) in zip(rows, panels.items(), strict=True):
+        row[0].set_title(title, loc='left')
         for axis, (part, lines) in zip(row, by_part.items(), strict=True):
             for place, line in enumerate(lines):
                 _plot(axis, line, place)
-            axis.set_title(f'{title}: {part}', loc='left')
             axis.set_xlabel('epoch')
+            axis.set_ylabel(f'{part} {score}')
             axis.set_xlim(left=0)
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        row[0].set_ylabel(score)
-        row[0].set_ylim(0, ceiling([line for lines in by_part.values() for line in lines]))
+            _logarithmic(axis, lines)
     legend(
         figure, [line for by_part in panels.values() for each in by_part.values() for line in each]
     )
@@ -42,17 +43,22 @@ def _plot(axis: Axes, line: Line, place: int) -> None:
     axis.fill_between(x, low, high, color=style.colour(line.method), alpha=0.18, linewidth=0)
 
 
-def ceiling(lines: list[Line]) -> float:
-    """The top of the axis: what comes later than a quarter of the epochs is shown whole.
+def _logarithmic(axis: Axes, lines: list[Line]) -> None:
+    """Shows the first epochs of slow methods and the differences at the end alike."""
+    low, high = limits([value for line in lines for value in line.curve.mean])
+    axis.set_yscale('log', nonpositive='clip')
+    axis.set_ylim(low, high)
+    digits = (1, 2, 5) if high > 8 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    axis.yaxis.set_major_locator(LogLocator(subs=digits))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.yaxis.set_minor_locator(NullLocator())
 
-    The first epochs of the slowest method would leave no room for the differences at the end.
-    """
-    tops = []
-    for line in lines:
-        x, mean, deviation = line.curve
-        start = x[0] + (x[-1] - x[0]) / 4
-        tops += [m + d for e, m, d in zip(x, mean, deviation, strict=True) if e >= start]
-    return 1.05 * max(tops, default=1.0) or 1.0
+
+def limits(values: list[float]) -> tuple[float, float]:
+    """Of a logarithmic axis, at most DECADES long: what is lower, or 0, leaves it at the bottom."""
+    high = max(values, default=0) or 1.0
+    low = min((value for value in values if value > 0), default=high)
+    return max(low / 1.15, high / 10**DECADES), high * 1.15
 
 
 def legend(figure: Figure, lines: list[Line]) -> None:
@@ -62,12 +68,13 @@ def legend(figure: Figure, lines: list[Line]) -> None:
         Line2D([], [], label=_label(line), **style.line(method)) for method, line in methods.items()
     ]
     counts = sorted({line.seeds for line in lines})
-    seeds = '-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    seeds = ' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    spread = f'mean \N{PLUS-MINUS SIGN} standard deviation over {seeds} seeds'
     figure.legend(
         handles=handles,
         loc='outside lower center',
-        ncols=min(4, len(handles)),
-        title=f'mean \N{PLUS-MINUS SIGN} standard deviation, seeds: {seeds}',
+        ncols=min(4 if figure.get_figwidth() == style.WIDTH else 2, len(handles)),
+        title='one seed' if counts == [1] else spread,
         title_fontsize=8,
     )
 

@@ -10,7 +10,7 @@ from experiments.drawing import style
 def draw(rows: dict[str, np.ndarray]) -> Figure:
     """A row of images (n, height, width), in [0, 1], for each name; the originals come first."""
     count = len(next(iter(rows.values())))
-    figure, places = style.axes(len(rows), count, 0.62)
+    figure, places = style.axes(len(rows), count, 0.57)
     for (name, images), axes in zip(rows.items(), places, strict=True):
         for axis, image in zip(axes, images, strict=True):
             axis.imshow(image, cmap='gray_r', vmin=0, vmax=1)

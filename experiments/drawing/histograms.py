@@ -20,7 +20,7 @@ BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # percent
 def draw(title: str, searches: list[Trials]) -> Figure:
     """Axes for each search."""
     columns = min(COLUMNS, len(searches))
-    figure, rows = style.axes(-(-len(searches) // columns), columns, 1.55, sharex=True, sharey=True)
+    figure, rows = style.axes(-(-len(searches) // columns), columns, 1.6, sharex=True, sharey=True)
     edges = bins([accuracy for search in searches for accuracy in search.accuracies])
     places = [axis for row in rows for axis in row]
     for axis, search in zip(places, searches, strict=False):
@@ -30,7 +30,9 @@ def draw(title: str, searches: list[Trials]) -> Figure:
     for axis in places[max(0, len(searches) - columns) : len(searches)]:
         axis.tick_params(labelbottom=True)  # also where the row below is not full
     figure.suptitle(title, fontsize=9, x=0.01, ha='left')
-    figure.supxlabel('test accuracy (%)', fontsize=9)
+    figure.supxlabel(
+        'test accuracy (%); dashed: the median of those that did not diverge', fontsize=9
+    )
     figure.supylabel('trials', fontsize=9)
     return figure
 
@@ -51,16 +53,16 @@ def _plot(axis: Axes, search: Trials, edges: list[float]) -> None:
         search.accuracies, edges, facecolor='white', edgecolor=colour,
         hatch=style.hatch(search.method) * 2, linewidth=1.0,
     )  # fmt: skip
-    axis.set_title(label(search.method), loc='left')
-    axis.set_xlim(edges[0], edges[-1])
+    margin = (edges[-1] - edges[0]) / 50
+    axis.set_xlim(edges[0] - margin, edges[-1] + margin)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    count = len(search.accuracies) + search.diverged
-    lines = [f'{count} trials' if count > 1 else '1 trial', f'{search.diverged} diverged']
     if search.accuracies:
         median = statistics.median(search.accuracies)
         axis.axvline(median, color='black', linestyle=(0, (2, 1.5)), linewidth=1.0)
-        lines.append(f'median {median:.1f} %')
-    axis.text(
-        0.03, 0.95, '\n'.join(lines), transform=axis.transAxes, fontsize=8, va='top',
-        bbox={'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.85, 'pad': 1.0},
-    )  # fmt: skip
+    axis.set_title(f'{label(search.method)}\n{counts(search)}', loc='left', fontsize=8)
+
+
+def counts(search: Trials) -> str:
+    """How many trials there were, and how many of them diverged."""
+    count = len(search.accuracies) + search.diverged
+    return f'{count} trial{"s" * (count != 1)}, {search.diverged} diverged'

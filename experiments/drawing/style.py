@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.rows import Method
 
-WIDTH = 6.75  # inches, of a page's text
+WIDTH, COLUMN = 6.75, 3.3  # inches, of a page's text
 
 LOOK = {
     'font.size': 9,
@@ -33,7 +33,6 @@ LOOK = {
     'grid.color': '#dddddd',
     'grid.linewidth': 0.6,
     'lines.linewidth': 1.4,
-    'lines.markersize': 4.5,
     'hatch.linewidth': 0.7,
     'figure.dpi': 200,
     'savefig.dpi': 200,
@@ -44,12 +43,12 @@ COLOURS = {
     'bp': '#000000', 'fa': '#E69F00', 'dfa': '#D55E00', 'dtp': '#0072B2', 'sdtp': '#009E73',
     'ao_sdtp': '#CC79A7',
 }  # fmt: skip
-MARKERS = {'bp': 'o', 'fa': 's', 'dfa': 'D', 'dtp': '^', 'sdtp': 'v', 'ao_sdtp': 'X'}
+MARKERS = {'bp': 'o', 'fa': 's', 'dfa': 'D', 'dtp': '^', 'sdtp': 'v', 'ao_sdtp': '*'}
 HATCHES = {'bp': '', 'fa': '///', 'dfa': '\\\\\\', 'dtp': '...', 'sdtp': 'xxx', 'ao_sdtp': '+++'}
 LINES = {'parallel': '-', 'alternating': (0, (4, 1.6)), 'alternating_step': (0, (1, 1.2))}
 CONVNET = {'color': '#767676', 'marker': 'P'}
 OTHERS = ('#56B4E9', '#7F3C8D', '#8C510A')  # of rules that are not the paper's
-OTHER_MARKERS = ('*', '<', '>', 'h', 'p')
+OTHER_MARKERS = ('<', '>', 'h', 'p', 'd')
 
 look = matplotlib.rc_context(LOOK)  # decorates the functions that draw
 
@@ -80,6 +79,7 @@ def line(method: Method) -> dict[str, Any]:
         'color': colour(method),
         'linestyle': LINES.get(method.schedule, '-'),
         'marker': marker(method),
+        'markersize': 7.0 if marker(method) == '*' else 4.5,
         'markerfacecolor': fill,
     }
 
@@ -88,7 +88,13 @@ def _number(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def axes(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, list[list[Axes]]]:
-    """A figure as wide as a page, and its axes by row; height is that of a row in inches."""
-    figure = Figure((WIDTH, height * rows), layout='constrained')
+def axes(
+    rows: int, columns: int, height: float, legend: float = 0.0, **shared: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure and its axes by row; height is that of a row in inches, legend that of a legend.
+
+    It is as wide as a page, or as a column of one if it has no second axes.
+    """
+    width = WIDTH if columns > 1 else COLUMN
+    figure = Figure((width, height * rows + legend), layout='constrained')
     return figure, figure.subplots(rows, columns, squeeze=False, **shared).tolist()
