@@ -16,41 +16,19 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError
-from experiments.drawing import style
-from experiments.gallery import KINDS, Figures, draw_digits
+from experiments.gallery import KINDS, draw, save
 from experiments.launch import STUDY, launch
-from experiments.results import load, read, was_searched
 
 OUT = flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
 RUNS = flags.DEFINE_list('runs', [], 'Workdirs of autoencoders, for the digits.')
 
 
-@style.look
-def save(figures: Figures, folder: Path) -> list[Path]:
-    """Writes each as PNG and SVG; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, figure in figures.items():
-        for kind, metadata in (('png', {}), ('svg', {'Date': None})):
-            paths.append(folder / f'{name}.{kind}')
-            figure.savefig(paths[-1], metadata=metadata)
-    return paths
-
-
 def main(argv: list[str]) -> None:
     """Draws one kind of figure."""
-    kind, workdirs = argv[1], [Path(name) for name in RUNS.value]
-    if not STUDY.value and not workdirs:
+    kind, study = argv[1], Path(STUDY.value) if STUDY.value else None
+    if not study and not RUNS.value:
         raise UserError('name the study: --study=FOLDER')
-    if workdirs and kind != 'autoencoder':
-        raise UserError('--runs are autoencoders: they belong to the figure autoencoder')
-    study = Path(STUDY.value) if STUDY.value else None
-    named = [read(workdir) for workdir in workdirs]
-    runs = load(study) if study else named
-    draw, missing = KINDS[kind]
-    found = draw(runs, was_searched(study) if study else False) | draw_digits(named)
-    if not found:
-        raise UserError(f'{study} has nothing to draw {kind} of: {missing}')
+    found = draw(kind, study, [Path(name) for name in RUNS.value])
     for path in save(found, Path(OUT.value) if OUT.value else (study or Path()) / 'figures'):
         print(path)
 

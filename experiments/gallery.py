@@ -1,14 +1,15 @@
-"""Each kind of figure from the runs of a study; none where there is nothing to draw."""
+"""Each kind of figure from the runs of a study, and their files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from bioprop.errors import UserError
 from experiments import series
-from experiments.drawing import auxiliary, curves, digits, histograms
+from experiments.drawing import auxiliary, curves, digits, histograms, style
 from experiments.reconstruct import one_of_each_class, reconstructions
-from experiments.results import Run
+from experiments.results import Run, load, read, was_searched
 from experiments.rows import Panel, grouped, method_of, table
 from experiments.words import label, title
 
@@ -91,3 +92,31 @@ KINDS: dict[str, tuple[Callable[[list[Run], bool], Figures], str]] = {
         'there is no evaluated run of --config.loss=squared_error; name some by --runs',
     ),
 }
+
+
+def draw(kind: str, study: Path | None, workdirs: Sequence[Path] = ()) -> Figures:
+    """The figures of one kind; workdirs are of autoencoders that show digits.
+
+    Raises UserError where there is nothing to draw.
+    """
+    if workdirs and kind != 'autoencoder':
+        raise UserError('--runs are autoencoders: they belong to the figure autoencoder')
+    named = [read(workdir) for workdir in workdirs]
+    runs = load(study) if study else named
+    function, missing = KINDS[kind]
+    found = function(runs, was_searched(study) if study else False) | draw_digits(named)
+    if not found:
+        raise UserError(f'{study} has nothing to draw {kind} of: {missing}')
+    return found
+
+
+@style.look
+def save(figures: Figures, folder: Path) -> list[Path]:
+    """Writes each as PNG and SVG; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        for kind, metadata in (('png', {}), ('svg', {'Date': None})):
+            paths.append(folder / f'{name}.{kind}')
+            figure.savefig(paths[-1], metadata=metadata)
+    return paths

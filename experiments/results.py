@@ -65,10 +65,21 @@ def read(workdir: Path) -> Run:
     return Run(workdir.name, told, _json(summary) if summary.exists() else None, workdir)
 
 
-def was_searched(study: Path) -> bool:
-    """Whether the study's launcher says that its rows are searches, with seeds for the winners."""
+def purpose(study: Path) -> dict[str, Any]:
+    """What the study is for, as its launcher said in study.json; {} where it did not."""
     path = study / 'study.json'
-    return bool(path.exists() and _json(path).get('rungs'))
+    return _json(path) if path.exists() else {}
+
+
+def search_of(purpose: dict[str, Any]) -> dict[str, Any]:
+    """The search that a study is for, or the first of its rows; {} where it tells none."""
+    told = [purpose, *(row for row in purpose.values() if isinstance(row, dict))]
+    return next((search for search in told if search.get('rungs')), {})
+
+
+def was_searched(study: Path) -> bool:
+    """Whether the rows of a study are searches, and their winners have seeds of their own."""
+    return bool(search_of(purpose(study)))
 
 
 def _json(path: Path) -> Any:

@@ -117,7 +117,7 @@ def _validation(runs: list[Run]) -> float:
     """The mean of the scores by which everything is chosen; infinity before the first."""
     summaries = [run.summary for run in runs if run.summary]
     scores = [each.get('validation_error', each.get('validation_loss')) for each in summaries]
-    scores = [score for score in scores if score is not None]
+    scores = [score for score in scores if score is not None and math.isfinite(score)]
     return statistics.mean(scores) if scores else math.inf
 
 
