@@ -11,8 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from bioprop.parallel import AXIS, mesh, place
 
-# Members side by side. On a CPU few of them fill its caches; elsewhere as many as there are.
-WIDTH = {'cpu': 8}
+# Members side by side. A core of a CPU is filled by one; elsewhere as many as there are.
+WIDTH = {'cpu': 1}
 
 
 class Crowd:
@@ -72,8 +72,8 @@ class Crowd:
             def one(member):
                 return function(*member, *shared)
 
-            if width == self.share:
-                return jax.vmap(one)((first, *rest))
+            if width == 1:
+                return jax.lax.map(one, (first, *rest))
             return jax.lax.map(one, (first, *rest), batch_size=width)
 
         given_away = (0,) if donate else ()
@@ -101,8 +101,8 @@ def _bytes(compiled) -> int:
 
 
 def memory() -> int:
-    """The bytes of a device."""
+    """The bytes of a device; those of a CPU share the machine's."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return stats['bytes_limit']
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // jax.local_device_count()

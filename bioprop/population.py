@@ -58,7 +58,7 @@ def members_that_fit(config: dict[str, Any]) -> int:
     """
     run = make_run(config)
     hparams = make_hparams(config, run.learner)
-    member = jax.eval_shape(functools.partial(_init, run.learner), np.uint32(0), hparams)
+    member = jax.eval_shape(functools.partial(init_member, run.learner), np.uint32(0), hparams)
     needed = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(member))
     return max(1, memory() // 2 // needed) * jax.local_device_count()
 
@@ -86,7 +86,9 @@ def train_population(
     parts = crowd.everywhere(run.parts)
     hparams = crowd.divide(_stack([make_hparams(each, run.learner) for each in configs]))
     seeds = crowd.divide(np.array([each['seed'] for each in configs], np.uint32))
-    members = crowd.each(functools.partial(_init, run.learner), (seeds, hparams))(seeds, hparams)
+    members = crowd.each(functools.partial(init_member, run.learner), (seeds, hparams))(
+        seeds, hparams
+    )
 
     # -- The workdirs, and where the last process left off
     for each, workdir in zip(configs, workdirs, strict=True):
@@ -103,7 +105,7 @@ def train_population(
     # -- The compiled programs
     @functools.cache
     def train_steps(turns, steps):
-        function = functools.partial(_train_steps, run.learner, turns, run.batch_size, steps)
+        function = functools.partial(train_member, run.learner, turns, run.batch_size, steps)
         return crowd.each(function, (members, live, hparams), (parts['train'],), donate=True)
 
     @functools.cache
@@ -139,7 +141,7 @@ def train_population(
             values, finite = crowd.host(values), crowd.host(finite)
             trained = time.perf_counter()
             died = np.flatnonzero(alive & ~finite)
-            alive &= finite
+            alive = alive & finite  # not in place: on a CPU `live` may be a view of it
             live = crowd.divide(alive)
             for number in died:
                 finish(number)
@@ -182,17 +184,32 @@ def train_population(
         checkpoints.close()
 
 
-def _init(learner, seed, hparams):
+def init_member(learner: step.Learner, seed: jax.Array, hparams: step.Hparams) -> Members:
+    """One member before its first step, like a run of that seed."""
     state = step.init_state(learner, jax.random.key(seed), hparams)
     return Members(state, state.weights['forward'])
 
 
-def _train_steps(learner, turns, batch_size, steps, member, alive, hparams, images):
-    """A call for one member: its state stays as it was if it is, or is found, not alive."""
+def train_member(
+    learner: step.Learner,
+    turns: tuple[tuple[str, ...], ...],
+    batch_size: int,
+    steps: int,
+    member: Members,
+    alive: jax.Array,
+    hparams: step.Hparams,
+    images: step.Images,
+) -> tuple[Members, dict[str, jax.Array], jax.Array]:
+    """A call for one member: (member, metrics, whether all numbers are finite).
+
+    Its state stays as it was if it is not alive, or if a number is not finite.
+    """
     state, metrics = step.train_steps(
         learner, turns, batch_size, steps, member.state, images, hparams
     )
-    finite = metrics.pop('finite') & jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
+    finite = metrics.pop('finite')
+    for value in metrics.values():
+        finite &= jnp.isfinite(value)
     state = _select(alive & finite, state, member.state)
     return Members(state, member.best), metrics, finite
 

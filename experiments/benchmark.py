@@ -3,6 +3,7 @@
 python -m experiments.benchmark step             a training step of every rule, MNIST's FC net
 python -m experiments.benchmark step --net=cifar10_lc      the same on another net of table 3
 python -m experiments.benchmark epoch            an epoch of BP through the training loop's program
+python -m experiments.benchmark population       many runs as one program, and one after another
 python -m experiments.benchmark local            a locally connected layer, three shapes
 python -m experiments.benchmark local --full     also every local layer of the paper's nets
 
@@ -18,9 +19,10 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bioprop.workdir import hardware, provenance
-from experiments.benchmarks import epoch, local, step
+from experiments.benchmarks import epoch, local, population, step
+from experiments.launch import divide_cpu
 
-BENCHMARKS = {'step': step, 'epoch': epoch, 'local': local}
+BENCHMARKS = {'step': step, 'epoch': epoch, 'population': population, 'local': local}
 BATCH = flags.DEFINE_integer('batch_size', None, "Examples a step; default: the benchmark's own.")
 SECONDS = flags.DEFINE_float('seconds', 40.0, 'Time to spend on measuring.', lower_bound=1.0)
 JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')
@@ -54,6 +56,8 @@ def main(argv: list[str]) -> None:
     if len(argv) != 2 or argv[1] not in BENCHMARKS:
         raise app.UsageError(f'name one benchmark of: {", ".join(BENCHMARKS)}')
     module = BENCHMARKS[argv[1]]
+    if module is population:
+        divide_cpu()
     batch_size = BATCH.value or module.default_batch()
     rows = module.rows(batch_size, SECONDS.value)
     print(f'{command(argv[1], batch_size)}: float32, {hardware()}')

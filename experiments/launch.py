@@ -28,11 +28,14 @@ def launch(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> No
     """Runs a launcher, on a CPU with its cores as devices. See `bioprop.command_line.run`."""
 
     def on_all_cores(argv):
-        jax.config.update('jax_num_cpu_devices', CPU_DEVICES.value or _cores())
+        divide_cpu(CPU_DEVICES.value)
         main(argv)
 
     run(on_all_cores, choices)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+def divide_cpu(devices: int | None = None) -> None:
+    """Makes the CPU that many devices, by default one a core; before JAX has looked for any."""
+    affinity = hasattr(os, 'sched_getaffinity')
+    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count()
+    jax.config.update('jax_num_cpu_devices', devices or cores)

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from bioprop.resolve import resolve
 from bioprop.search import DOMAINS, RUNGS, Search, rank
-from bioprop.study import Study
+from bioprop.study import Study, identity
 from experiments.launch import launch, open_study
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
@@ -67,12 +67,7 @@ def main(argv: list[str]) -> None:
     )
     names = ('dataset', 'net', 'rule', 'schedule')
     default = Path('studies', '_'.join(str(config[name]) for name in names))
-    purpose = {
-        'search': config,
-        'domain': DOMAIN.value,
-        'rungs': search.rungs,
-        'seeds': SEEDS.value,
-    }
+    purpose = search._replace(config=identity(config))._asdict()
     study = open_study(default, purpose)
     study.work(search.plan)
     print('\n'.join(report(study, search)))

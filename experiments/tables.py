@@ -1,11 +1,16 @@
-"""The rows of the paper's tables as searches, and what came of them."""
+"""The rows of the paper's tables as searches, what came of them, and how it is shown."""
 
+import csv
+import io
+import math
 import statistics
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from bioprop import reference
+from tabulate import tabulate
+
+from bioprop import reference, resolve
 from bioprop.config import paper
-from bioprop.resolve import resolve
 from bioprop.search import Search
 from bioprop.study import Config, Result
 
@@ -19,17 +24,18 @@ RULES = {
 }
 
 
-def row_configs(dataset: str, net: str, **settings: Any) -> dict[str, Config]:
-    """The rows of a data set and kind of net, by their names in the paper; settings hold for all.
+def row_configs(dataset: str, net: str, settings: str = '') -> dict[str, Config]:
+    """The rows of a data set and kind of net, by their names in the paper.
 
-    Local nets have the convolutional one, trained by backpropagation, as one more row.
+    settings is 'key=value,key=value' for all of them. Local nets have the convolutional one,
+    trained by backpropagation, as one more row.
     """
     kinds = [(net, rule, schedule) for rule, turns in RULES.items() for schedule in turns]
     if net == 'lc':
         kinds.append(('conv', 'bp', 'parallel'))
     return {
-        reference.row_name(net, rule, schedule): resolve(
-            paper(dataset, rule, net=net, schedule=schedule, hyperparameters='tuned', **settings)
+        reference.row_name(net, rule, schedule): resolve.resolve(
+            paper(dataset, rule, settings, net=net, schedule=schedule, hyperparameters='tuned')
         )
         for net, rule, schedule in kinds
     }
@@ -97,3 +103,112 @@ def row(name: str, search: Search, published: dict[str, float] | None, result: R
         sum(summary['seconds'] for summary in ended) / 3600,
         winners[0] if winners else None,
     )
+
+
+def shown(value: Spread | float | None) -> str:
+    """Two digits, with the deviation where there is one."""
+    match value:
+        case None:
+            return '-'
+        case Spread(mean, deviation, seeds):
+            return f'{mean:.2f} ± {deviation:.2f}' if seeds > 1 else f'{mean:.2f}'
+    return f'{value:.2f}'
+
+
+COLUMNS = {
+    'row': lambda row: row.name,
+    'train': lambda row: shown(row.train),
+    'paper train': lambda row: shown(row.paper_train),
+    'validation': lambda row: shown(row.validation),
+    'test': lambda row: shown(row.test),
+    'best test': lambda row: shown(row.best_test),
+    'paper test': lambda row: shown(row.paper_test),
+    'seeds': lambda row: row.test.seeds if row.test else 0,
+    'trials': lambda row: row.trials,
+    'diverged': lambda row: row.diverged,
+    'hours': lambda row: f'{row.hours:.2f}',
+}
+
+
+def text(rows: Iterable[Row], style: str = 'simple') -> str:
+    """The rows as a table in a style of tabulate: simple, github, html, ..."""
+    cells = [[cell(row) for cell in COLUMNS.values()] for row in rows]
+    align = ('left', *['right'] * (len(COLUMNS) - 1))
+    return tabulate(cells, list(COLUMNS), tablefmt=style, disable_numparse=True, colalign=align)
+
+
+# Differences of rows that the paper draws conclusions from: (name, minuend, subtrahend).
+CONTRASTS = (
+    ('dtp: alternating - parallel', 'dtp_alternating', 'dtp_parallel'),
+    ('sdtp: alternating - parallel', 'sdtp_alternating', 'sdtp_parallel'),
+    ('ao_sdtp: alternating - parallel', 'ao_sdtp_alternating', 'ao_sdtp_parallel'),
+    ('parallel: sdtp - ao_sdtp', 'sdtp_parallel', 'ao_sdtp_parallel'),
+    ('alternating: sdtp - ao_sdtp', 'sdtp_alternating', 'ao_sdtp_alternating'),
+    ('fa - dfa', 'fa', 'dfa'),
+    ('fa - bp', 'fa', 'bp'),
+    ('dtp_alternating - bp', 'dtp_alternating', 'bp'),
+    ('bp: locally connected - convolutional', 'bp', 'bp_conv'),
+)
+
+
+class Contrast(NamedTuple):
+    """A difference of two rows' mean test errors at the best validation epoch, in points."""
+
+    name: str
+    difference: float
+    standard_error: float  # of a difference of independent means (Welch)
+    published: float | None
+
+
+def contrasts(rows: Iterable[Row]) -> list[Contrast]:
+    """Of the rows that have two seeds at least."""
+    known = {row.name: row for row in rows if row.test and row.test.seeds > 1}
+    found = []
+    for name, *pair in CONTRASTS:
+        if not known.keys() >= set(pair):
+            continue
+        a, b = (known[row].test for row in pair)
+        error = math.sqrt(a.deviation**2 / a.seeds + b.deviation**2 / b.seeds)
+        papers = [known[row].paper_test for row in pair]
+        published = None if None in papers else papers[0] - papers[1]
+        found.append(Contrast(name, a.mean - b.mean, error, published))
+    return found
+
+
+def contrasts_text(found: Iterable[Contrast], style: str = 'simple') -> str:
+    """The differences as a table in a style of tabulate."""
+    cells = [
+        (name, f'{difference:+.2f} ± {error:.2f}', '-' if paper is None else f'{paper:+.2f}')
+        for name, difference, error, paper in found
+    ]
+    headers = ('difference of test errors', 'points ± standard error', 'paper')
+    align = ('left', 'right', 'right')
+    return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align)
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    """The numbers, a column each: means and deviations apart."""
+    file = io.StringIO()
+    spreads = ('train', 'validation', 'test', 'best_test')
+    names = [f'{name}{part}' for name in spreads for part in ('', '_deviation')]
+    others = ('paper_train', 'paper_test', 'trials', 'diverged', 'hours')
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['row', *names, 'seeds', *others])
+    for row in rows:
+        values = [getattr(row, name) or Spread(None, None, 0) for name in spreads]
+        numbers = [number for value in values for number in value[:2]]
+        seeds = values[0].seeds
+        writer.writerow([row.name, *numbers, seeds, *(getattr(row, name) for name in others)])
+    return file.getvalue()
+
+
+def as_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The numbers and the winners' hyperparameters, for a JSON file."""
+    records = []
+    for row in rows:
+        record = row._asdict() | {'winner': row.winner and resolve.hparams(row.winner)}
+        records.append({
+            key: value._asdict() if isinstance(value, Spread) else value
+            for key, value in record.items()
+        })  # fmt: skip
+    return records

@@ -317,11 +317,26 @@ def test_shapes():
 
 
 @each_kind
-def test_init_is_glorots_for_the_fans_of_the_convolution(make):
+@pytest.mark.parametrize('strides', [1, 2, (2, 3)])
+def test_fans_count_the_connections_where_there_is_no_padding(make, strides):
+    layer = make(4, (3, 2), strides, 'VALID')((7, 8, 2))
+    connected = np.asarray(
+        jax.jacobian(layer.linear, argnums=1)(
+            jnp.ones(layer.kernel_shape), jnp.zeros((1, *layer.in_shape))
+        )
+    )
+    units, inputs = math.prod(layer.out_shape), math.prod(layer.in_shape)
+    assert connected.sum() / units == layer.fans[0]
+    np.testing.assert_allclose(connected.sum() / inputs, layer.fans[1], rtol=1e-6)
+
+
+@each_kind
+@pytest.mark.parametrize(('strides', 'places_of_an_input'), [(1, 15), ((2, 3), 15 * 9 / 42)])
+def test_init_is_glorots_for_the_mean_fans(make, strides, places_of_an_input):
     channels, features, size = 30, 50, (3, 5)
-    layer = make(features, size)((6, 7, channels))
+    layer = make(features, size, strides)((6, 7, channels))  # strides (2, 3): 3 x 3 places
     params = layer.init(jax.random.key(0))
-    kernel, fans = np.asarray(params['kernel']), 15 * channels + 15 * features
+    kernel, fans = np.asarray(params['kernel']), 15 * channels + places_of_an_input * features
     limit = math.sqrt(6 / fans)
     assert 0.999 * limit < abs(kernel).max() <= limit
     np.testing.assert_allclose(kernel.std(), math.sqrt(2 / fans), rtol=0.01)

@@ -41,7 +41,7 @@ class Layer(NamedTuple):
     out_shape: Shape
     kernel_shape: Shape
     bias_shape: Shape
-    fans: tuple[int, int]  # into and out of one unit, for Glorot's initialisation
+    fans: tuple[int, float]  # into a unit and out of an input, for Glorot's initialisation
     linear: Callable[[jax.Array, jax.Array], jax.Array]  # (kernel, x) -> a
     transpose: Callable[[jax.Array, jax.Array], jax.Array]  # (kernel, a) -> x
     activation: Callable[[jax.Array], jax.Array]  # a -> h

@@ -40,7 +40,7 @@ def convolution(
             out_shape=(*place.out_shape, features),
             kernel_shape=(*place.size, channels, features),
             bias_shape=(features,),
-            fans=(channels * place.taps, features * place.taps),
+            fans=(channels * place.taps, features * place.sights),
             linear=partial(linear, place),
             transpose=partial(transpose, place),
             activation=function,

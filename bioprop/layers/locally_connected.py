@@ -49,7 +49,7 @@ def locally_connected(
             out_shape=(*place.out_shape, features),
             kernel_shape=(*place.out_shape, channels * place.taps, features),
             bias_shape=(*place.out_shape, features),
-            fans=(channels * place.taps, features * place.taps),
+            fans=(channels * place.taps, features * place.sights),
             linear=partial(linear, place),
             transpose=partial(transpose, place),
             activation=function,

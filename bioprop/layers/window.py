@@ -32,6 +32,11 @@ class Window(NamedTuple):
         """Inputs that one place sees, per channel."""
         return math.prod(self.size)
 
+    @property
+    def sights(self) -> float:
+        """Places that see one input, in the mean over the inputs; taps on padding count too."""
+        return self.taps * math.prod(self.out_shape) / math.prod(self.in_shape)
+
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 

@@ -24,7 +24,7 @@ from bioprop.run import make_run
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import paper_net
 
-DATASET = flags.DEFINE_string('dataset', 'mnist_mini', 'epoch: mnist_mini or mnist.')
+DATASET = flags.DEFINE_string('dataset', 'mnist_mini', 'epoch, population: mnist_mini or mnist.')
 NET = paper_net('mnist_fc')
 
 

@@ -1,0 +1,99 @@
+"""Trains every entry of a config file's sweep: those that share a program as populations.
+
+python -m experiments.sweep --config=configs/auxiliary_units.py
+
+Beside get_config() the file has sweep(), which returns a list of dictionaries: the keys of the
+config that an entry changes, with their values. --config.KEY=VALUE holds for all entries. The
+same command again resumes, and any number of processes may work on one study at once. With
+--commands nothing is trained: the command of each entry is printed, for a cluster's scheduler.
+"""
+
+import runpy
+import shlex
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from tabulate import tabulate
+
+from bioprop.errors import UserError, unknown
+from bioprop.resolve import resolve
+from bioprop.study import Config, Study, identity, run_name
+from experiments.launch import launch, open_study
+
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
+COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')
+flags.mark_flag_as_required('config')
+
+Entry = dict[str, Any]
+
+
+def entries(path: Path) -> list[Entry]:
+    """What the config file's sweep() returns. Raises UserError if it is not a list of dicts."""
+    sweep = runpy.run_path(str(path)).get('sweep')
+    if sweep is None:
+        raise UserError(
+            f'{path} has no sweep(): give it a function that returns a list of dictionaries, '
+            "[{'lr': 1e-4}, {'lr': 1e-3}]"
+        )
+    found = list(sweep())
+    if not found or not all(isinstance(entry, dict) for entry in found):
+        raise UserError(f'sweep() of {path} must return a list of dictionaries')
+    return found
+
+
+def changed(config: ConfigDict, entry: Entry) -> Config:
+    """The resolved configuration of an entry. Raises UserError for a key or value that is wrong."""
+    config = config.copy_and_resolve_references()
+    for key, value in entry.items():
+        if key not in config:
+            raise unknown('config key', key, config.keys())
+        try:
+            config[key] = value
+        except TypeError as error:
+            raise UserError(f'sweep(): config.{key}: {error}') from error
+    return resolve(config)
+
+
+def commands(argv: list[str], found: list[Entry], configs: list[Config]) -> list[str]:
+    """The command line of each entry's run alone."""
+    given = [argument for argument in argv[1:] if argument.startswith('--config')]
+    return [
+        shlex.join([
+            'python', '-m', 'bioprop.main', *given,
+            *(f'--config.{key}={value}' for key, value in entry.items()),
+            f'--workdir=runs/{run_name(config)}',
+        ])
+        for entry, config in zip(found, configs, strict=True)
+    ]  # fmt: skip
+
+
+def report(study: Study, found: list[Entry], configs: list[Config]) -> str:
+    """A line for each entry: what it changes, and its summary's scores."""
+    lines = []
+    for entry, config in zip(found, configs, strict=True):
+        scores = {
+            name: value
+            for name, value in study.result(config).items()
+            if name.endswith(('_error', '_loss', '_validation')) or name == 'diverged'
+        }
+        lines.append(entry | scores)
+    return tabulate(lines, headers='keys', floatfmt='.4g', missingval='-')
+
+
+def main(argv: list[str]) -> None:
+    """Trains the entries, or prints their commands."""
+    path = Path(config_flags.get_config_filename(flags.FLAGS['config']).partition(':')[0])
+    found = entries(path)
+    configs = [changed(CONFIG.value, entry) for entry in found]
+    if COMMANDS.value:
+        print('\n'.join(commands(argv, found, configs)))
+        return
+    study = open_study(f'studies/{path.stem}', {'sweep': [identity(config) for config in configs]})
+    study.work(lambda result: configs)
+    print(report(study, found, configs))
+
+
+if __name__ == '__main__':
+    launch(main)

@@ -1,0 +1,106 @@
+"""A table of the paper as one study: every row's search, its winner on several seeds, the table."""
+
+import json
+import math
+from pathlib import Path
+
+from absl import flags
+
+from bioprop.errors import UserError, unknown
+from bioprop.search import DOMAINS, RUNGS, Search, together
+from bioprop.study import Config, Study, identity
+from bioprop.workdir import provenance
+from bioprop.writers import write_json, write_whole
+from experiments import launch, tables
+
+BUDGET = flags.DEFINE_float(
+    'budget', 1.0, "Part of the paper's effort per row, 60 configurations x 500 epochs.", 0.0, 1.0
+)
+CONFIGURATIONS = flags.DEFINE_integer(
+    'configurations', None, 'Of each row; 1: no search. Default: by the budget.', 1
+)
+EPOCHS = flags.DEFINE_integer('epochs', None, 'Of the winners. Default: by the budget.', 1)
+SEARCH_EPOCHS = flags.DEFINE_integer('search_epochs', None, 'Default: those of the winners.', 1)
+RUNGS_FLAG = flags.DEFINE_enum('rungs', None, sorted(RUNGS), 'How a search narrows down.')
+DOMAIN = flags.DEFINE_enum('domain', 'wide', sorted(DOMAINS), 'What a search draws from.')
+SEEDS = flags.DEFINE_integer('seeds', 5, 'Of each winner.', 1)
+ROWS = flags.DEFINE_list('rows', None, 'Rows to work on, such as bp,dtp_alternating. Default: all.')
+SETTINGS = flags.DEFINE_string('settings', '', 'key=value,... for the configs of all rows.')
+WINNERS_OF = flags.DEFINE_string(
+    'winners_of', None, 'JSON file of a table whose winning hyperparameters the rows start from.'
+)
+OUT = flags.DEFINE_string('out', None, 'Path of the files .md, .csv and .json; default: in STUDY.')
+
+
+def searches(rows: dict[str, Config], rungs: str) -> dict[str, Search]:
+    """The search of each row, by the flags."""
+    scale = math.sqrt(BUDGET.value)
+    configurations = CONFIGURATIONS.value or max(1, round(60 * scale))
+    epochs = EPOCHS.value or max(1, round(500 * scale))
+    narrowing = ()
+    if configurations > 1:
+        narrowing = RUNGS[rungs](configurations, SEARCH_EPOCHS.value or epochs)
+    domain = DOMAINS[DOMAIN.value]()
+    return {
+        name: Search(config, domain, narrowing, SEEDS.value, epochs)
+        for name, config in rows.items()
+    }
+
+
+def started_from(rows: dict[str, Config], path: Path) -> dict[str, Config]:
+    """The rows with the winning hyperparameters of another table. Raises UserError without any."""
+    winners = {row['name']: row['winner'] for row in json.loads(path.read_text())['rows']}
+    for name in rows:
+        if not winners.get(name):
+            raise UserError(f'{path} has no winner of {name}: leave it out by --rows')
+    return {name: config | winners[name] for name, config in rows.items()}
+
+
+def command(program: str, argv: list[str]) -> str:
+    """The command line, without what says where and on what it runs."""
+    here = ('--study', '--members', '--cpu_devices', '--out')
+    return ' '.join(['python -m ' + program, *(x for x in argv[1:] if not x.startswith(here))])
+
+
+def make(
+    program: str, argv: list[str], dataset: str, net: str, published: dict, rungs: str = 'full'
+) -> None:
+    """Works until the table is complete; prints it and writes its files.
+
+    published has the paper's 'train' and 'test' errors by row.
+    """
+    rows = tables.row_configs(dataset, net, SETTINGS.value)
+    chosen = ROWS.value or list(rows)
+    for name in chosen:
+        if name not in rows:
+            raise unknown('row', name, rows)
+    if WINNERS_OF.value:
+        rows = started_from({name: rows[name] for name in chosen}, Path(WINNERS_OF.value))
+    planned = searches(rows, RUNGS_FLAG.value or rungs)
+    purpose = {
+        name: search._replace(config=identity(search.config))._asdict()
+        for name, search in planned.items()
+    }
+    study = launch.open_study(f'studies/{program.split(".")[-1]}_{dataset}_{net}', purpose)
+    study.work(together([planned[name].plan for name in chosen]))
+    show(study, planned, published, command(program, argv))
+
+
+def show(study: Study, planned: dict[str, Search], published: dict, line: str) -> None:
+    """Prints the table of all rows, finished or not, and writes it beside the runs."""
+    rows = [
+        tables.row(name, search, published.get(name), study.result)
+        for name, search in planned.items()
+    ]
+    differences = tables.contrasts(rows)
+    print(tables.text(rows))
+    if differences:
+        print('\n' + tables.contrasts_text(differences))
+    out = Path(OUT.value) if OUT.value else study.folder / 'table'
+    content = {'command': line, **provenance(), 'rows': tables.as_records(rows)}
+    content['differences'] = [contrast._asdict() for contrast in differences]
+    write_json(out.with_suffix('.json'), content)
+    write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
+    shown = [tables.text(rows, 'github')]
+    shown += [tables.contrasts_text(differences, 'github')] if differences else []
+    write_whole(out.with_suffix('.md'), '\n\n'.join(shown) + '\n')
