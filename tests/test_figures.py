@@ -10,10 +10,14 @@ import pytest
 import studies
 from PIL import Image
 
+from bioprop.config import paper
 from bioprop.errors import UserError
+from bioprop.resolve import resolve
+from bioprop.train import train
 from experiments import gallery, rows, series
 from experiments.drawing import curves, digits, histograms, style
-from experiments.results import load, was_searched
+from experiments.reconstruct import reconstructions
+from experiments.results import load, read, was_searched
 from experiments.rows import Method
 
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')
@@ -98,6 +102,15 @@ def test_curves_draw_means_and_bands_over_the_seeds_of_winners(tmp_path):
     assert figure.legends[0].get_title().get_text() == 'mean ± standard deviation over 3 seeds'
 
 
+def test_nets_have_rows_of_their_own_and_one_legend(tmp_path):
+    for net in ('fc', 'lc', 'conv'):
+        studies.write(tmp_path, studies.config(net=net), [8, 6], [8, 6])
+    (figure,) = gallery.draw_curves(load(tmp_path)).values()
+    assert [len(means_of(axis)) for axis in figure.axes] == [1, 1, 2, 2]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ['BP', 'BP ConvNet']
+
+
 def test_a_seed_that_diverged_ends_its_part_of_the_mean(tmp_path):
     studies.write(tmp_path, studies.config(seed=1), [8, 6], [8, 6])
     studies.write(tmp_path, studies.config(seed=2), [10], [10], diverged=True)
@@ -161,6 +174,18 @@ def test_autoencoders_have_a_figure_of_their_own(tmp_path):
     validation, test = figure.axes
     np.testing.assert_allclose(means_of(validation)[0].get_ydata(), [1.04])
     np.testing.assert_allclose(means_of(test)[0].get_ydata(), [0.04])
+
+
+def test_reconstructions_are_those_of_the_best_weights(tmp_path):
+    config = paper(
+        'mnist', 'bp', dataset='mnist_mini', loss='squared_error', hidden=(8,), batch_size=1000,
+        epochs=1,
+    )  # fmt: skip
+    summary = train(resolve(config), tmp_path, [])
+    images, made = reconstructions(read(tmp_path), np.arange(1000))
+    assert np.mean((made - images) ** 2) == pytest.approx(summary['best_test_loss'], rel=1e-5)
+    (figure,) = gallery.draw_digits([read(tmp_path)]).values()
+    assert len(figure.axes) == 20
 
 
 def test_digits_stand_in_rows_under_the_originals():

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from experiments.drawing import style
+from experiments.rows import grouped
 from experiments.series import Line
 from experiments.words import label
 
@@ -63,9 +64,11 @@ def limits(values: list[float]) -> tuple[float, float]:
 
 def legend(figure: Figure, lines: list[Line]) -> None:
     """Each method once, under the axes, and what the lines and bands are."""
-    methods = {line.method: line for line in lines}
+    methods = {line.method: line for line in lines}.values()
+    alike = grouped(methods, lambda line: label(line.method))  # in several panels
     handles = [
-        Line2D([], [], label=_label(line), **style.line(method)) for method, line in methods.items()
+        Line2D([], [], label=_label(name, each), **style.line(each[0].method))
+        for name, each in alike.items()
     ]
     counts = sorted({line.seeds for line in lines})
     seeds = ' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))
@@ -79,6 +82,6 @@ def legend(figure: Figure, lines: list[Line]) -> None:
     )
 
 
-def _label(line: Line) -> str:
-    diverged = f' ({line.diverged} of {line.seeds} diverged)' if line.diverged else ''
-    return label(line.method) + diverged
+def _label(name: str, lines: list[Line]) -> str:
+    seeds, diverged = sum(line.seeds for line in lines), sum(line.diverged for line in lines)
+    return f'{name} ({diverged} of {seeds} diverged)' if diverged else name

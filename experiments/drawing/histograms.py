@@ -11,7 +11,6 @@ from experiments.drawing import style
 from experiments.series import Trials
 from experiments.words import label
 
-COLUMNS = 3
 BINS = 20  # at most
 BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # percent
 
@@ -19,7 +18,7 @@ BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # percent
 @style.look
 def draw(title: str, searches: list[Trials]) -> Figure:
     """Axes for each search."""
-    columns = min(COLUMNS, len(searches))
+    columns = min(3 if len(searches) < 10 else 4, len(searches))
     figure, rows = style.axes(-(-len(searches) // columns), columns, 1.6, sharex=True, sharey=True)
     edges = bins([accuracy for search in searches for accuracy in search.accuracies])
     places = [axis for row in rows for axis in row]
