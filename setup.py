@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+EXPERIMENTS = ['jinja2>=3.1', 'matplotlib>=3.9']  # of experiments/figures.py and report.py
+
 setup(
     name='bioprop',
     version='0.1.0',
@@ -30,7 +32,8 @@ setup(
         'tensorflow-datasets>=4.9.9',
     ],
     extras_require={
-        'test': ['hypothesis>=6.100', 'pytest>=8.0', 'ruff>=0.15'],
+        'test': [*EXPERIMENTS, 'hypothesis>=6.100', 'pytest>=8.0', 'ruff>=0.15'],
+        'experiments': EXPERIMENTS,
         'imagenet': ['grain>=0.2.15', 'pillow>=10.0'],
         'prepare': ['tensorflow>=2.20'],
     },

@@ -1,15 +1,19 @@
 """A command: its flags, and the one message in which it ends when something goes wrong."""
 
 import ast
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from bioprop.errors import UserError, fail
+from bioprop.errors import UserError, fail, unknown
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Runs main(argv); whatever goes wrong ends in one message and a non-zero exit."""
+def run(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
+    """Runs main(argv); whatever goes wrong ends in one message and a non-zero exit.
+
+    Where there are choices, the command takes one of them, which is argv[1].
+    """
 
     def guarded(argv):
         try:
@@ -21,10 +25,10 @@ def run(main: Callable[[list[str]], None]) -> None:
         except KeyboardInterrupt:
             fail('interrupted; run the same command to resume', status=130)
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, choices))
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(choices: Sequence[str], argv: list[str]) -> list[str]:
     """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
     logging.set_verbosity(logging.FATAL)  # what fails is said once, by `fail`
     try:
@@ -33,6 +37,12 @@ def _parse(argv: list[str]) -> list[str]:
         fail(error, status=2)
     except AttributeError as error:
         fail(f'no such config key: {_key(error)}', status=2)
+    if choices:
+        if len(rest) != 2:
+            fail(f'name one of: {", ".join(choices)}', status=2)
+        if rest[1] not in choices:
+            fail(unknown('choice', rest[1], choices), status=2)
+        return rest
     if len(rest) > 1:
         fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
     return argv

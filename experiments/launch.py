@@ -1,7 +1,7 @@
 """What the launchers of studies share: their flags, and how they end."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -24,14 +24,14 @@ def open_study(default: str, purpose: dict) -> Study:
     return Study(Path(STUDY.value or default), purpose, MEMBERS_FLAG.value)
 
 
-def launch(main: Callable[[list[str]], None]) -> None:
-    """Runs a launcher, on a CPU with its cores as devices."""
+def launch(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
+    """Runs a launcher, on a CPU with its cores as devices. See `bioprop.command_line.run`."""
 
     def on_all_cores(argv):
         divide_cpu(CPU_DEVICES.value)
         main(argv)
 
-    run(on_all_cores)
+    run(on_all_cores, choices)
 
 
 def divide_cpu(devices: int | None = None) -> None:

@@ -1,0 +1,37 @@
+"""The paper's figures from the runs of a study, as PNG and SVG.
+
+python -m experiments.figures curves --study=FOLDER       errors over epochs (its figures 2, 3, 8)
+python -m experiments.figures histograms --study=FOLDER   accuracies over a search (figure 5)
+python -m experiments.figures auxiliary --study=FOLDER    error by auxiliary units (figure 4)
+python -m experiments.figures autoencoder --study=FOLDER [--runs=WORKDIR,...]
+                                                          reconstruction (figures 6, 7)
+
+It works while the study is in progress. Digits need trained weights, which studies do not keep:
+--runs names workdirs of bioprop.main. A line is the mean over the seeds of a row's winner, or of
+its runs of the most epochs and seeds where there was no search; a band is a standard deviation.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from bioprop.errors import UserError
+from experiments.gallery import KINDS, draw, save
+from experiments.launch import STUDY, launch
+
+OUT = flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
+RUNS = flags.DEFINE_list('runs', [], 'Workdirs of autoencoders, for the digits.')
+
+
+def main(argv: list[str]) -> None:
+    """Draws one kind of figure."""
+    kind, study = argv[1], Path(STUDY.value) if STUDY.value else None
+    if not study and not RUNS.value:
+        raise UserError('name the study: --study=FOLDER')
+    found = draw(kind, study, [Path(name) for name in RUNS.value])
+    for path in save(found, Path(OUT.value) if OUT.value else (study or Path()) / 'figures'):
+        print(path)
+
+
+if __name__ == '__main__':
+    launch(main, tuple(KINDS))
