@@ -2,7 +2,11 @@
 
 from setuptools import find_packages, setup
 
-EXPERIMENTS = ['jinja2>=3.1', 'matplotlib>=3.9']  # of experiments/figures.py and report.py
+EXPERIMENTS = [
+    'jinja2>=3.1',
+    'matplotlib>=3.9',
+    'tabulate>=0.9',
+]  # of experiments/, but for benchmark
 
 setup(
     name='bioprop',

@@ -101,6 +101,4 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
     content['differences'] = [contrast._asdict() for contrast in differences]
     write_json(out.with_suffix('.json'), content)
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
-    shown = [tables.text(rows, 'github')]
-    shown += [tables.contrasts_text(differences, 'github')] if differences else []
-    write_whole(out.with_suffix('.md'), '\n\n'.join(shown) + '\n')
+    write_whole(out.with_suffix('.md'), tables.markdown(rows))

@@ -71,8 +71,8 @@ class Row(NamedTuple):
     best_test: Spread | None  # the lowest over the epochs, the paper's protocol
     paper_train: float | None
     paper_test: float | None
-    trials: int  # finished, of the search
-    diverged: int  # of them, and of the winner's seeds
+    runs: int  # finished: those of the search, rung by rung, and the winner's seeds
+    diverged: int  # of them
     hours: float  # of computing, search included
     winner: Config | None
 
@@ -83,9 +83,11 @@ def row(name: str, search: Search, published: dict[str, float] | None, result: R
     *rungs, last = search.stages(result)
     decided = len(rungs) == len(search.rungs)
     winners = last if decided else []
-    trials = {id(c): result(c) for stage in (rungs if decided else [*rungs, last]) for c in stage}
+    trials = [
+        result(config) for stage in (rungs if decided else [*rungs, last]) for config in stage
+    ]
     finished = [summary for summary in map(result, winners) if summary]
-    ended = [summary for summary in trials.values() if summary] + finished
+    ended = [summary for summary in trials if summary] + finished
 
     def over_seeds(measure):
         return spread([summary[measure] for summary in finished])
@@ -98,7 +100,7 @@ def row(name: str, search: Search, published: dict[str, float] | None, result: R
         over_seeds('best_test_error'),
         published.get('train'),
         published.get('test'),
-        len(ended) - len(finished),
+        len(ended),
         sum(summary['diverged'] for summary in ended),
         sum(summary['seconds'] for summary in ended) / 3600,
         winners[0] if winners else None,
@@ -115,6 +117,7 @@ def shown(value: Spread | float | None) -> str:
     return f'{value:.2f}'
 
 
+SPREADS = ('train', 'validation', 'test', 'best_test')
 COLUMNS = {
     'row': lambda row: row.name,
     'train': lambda row: shown(row.train),
@@ -124,7 +127,7 @@ COLUMNS = {
     'best test': lambda row: shown(row.best_test),
     'paper test': lambda row: shown(row.paper_test),
     'seeds': lambda row: row.test.seeds if row.test else 0,
-    'trials': lambda row: row.trials,
+    'runs': lambda row: row.runs,
     'diverged': lambda row: row.diverged,
     'hours': lambda row: f'{row.hours:.2f}',
 }
@@ -189,13 +192,12 @@ def contrasts_text(found: Iterable[Contrast], style: str = 'simple') -> str:
 def as_csv(rows: Iterable[Row]) -> str:
     """The numbers, a column each: means and deviations apart."""
     file = io.StringIO()
-    spreads = ('train', 'validation', 'test', 'best_test')
-    names = [f'{name}{part}' for name in spreads for part in ('', '_deviation')]
-    others = ('paper_train', 'paper_test', 'trials', 'diverged', 'hours')
+    names = [f'{name}{part}' for name in SPREADS for part in ('', '_deviation')]
+    others = ('paper_train', 'paper_test', 'runs', 'diverged', 'hours')
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(['row', *names, 'seeds', *others])
     for row in rows:
-        values = [getattr(row, name) or Spread(None, None, 0) for name in spreads]
+        values = [getattr(row, name) or Spread(None, None, 0) for name in SPREADS]
         numbers = [number for value in values for number in value[:2]]
         seeds = values[0].seeds
         writer.writerow([row.name, *numbers, seeds, *(getattr(row, name) for name in others)])
@@ -212,3 +214,22 @@ def as_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
             for key, value in record.items()
         })  # fmt: skip
     return records
+
+
+def from_records(records: Iterable[dict[str, Any]]) -> list[Row]:
+    """The rows that `as_records` made the records of; winners are their hyperparameters."""
+    return [
+        Row(**{
+            key: Spread(**value) if key in SPREADS and value else value
+            for key, value in record.items()
+        })
+        for record in records
+    ]  # fmt: skip
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table and the differences of its rows."""
+    differences = contrasts(rows)
+    parts = [text(rows, 'github')]
+    parts += [contrasts_text(differences, 'github')] if differences else []
+    return '\n\n'.join(parts) + '\n'

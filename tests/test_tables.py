@@ -6,13 +6,16 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bioprop import reference
 from bioprop.errors import UserError
 from bioprop.search import Rung, Search
-from experiments import table, tables
+from experiments import publish, table, tables
+
+ROOT = Path(__file__).parents[1]
 
 
 def search(**config):
@@ -43,16 +46,16 @@ def test_a_row_has_mean_and_deviation_of_the_winners_seeds_alone():
     assert row.test == (3.0, pytest.approx(math.sqrt((4 + 1 + 9) / 2)), 3)
     assert row.best_test.mean == 2.0
     assert (row.paper_train, row.paper_test) == (0.0, 1.48)
-    assert (row.trials, row.diverged, row.hours) == (1, 0, 2.0)
+    assert (row.runs, row.diverged, row.hours) == (4, 0, 2.0)
     assert row.winner['epochs'] == 9
 
 
 def test_a_row_in_progress_has_what_there_is():
     row = tables.row('bp', search(), None, results(None, []))
-    assert (row.test, row.trials, row.hours, row.winner) == (None, 0, 0, None)
+    assert (row.test, row.runs, row.hours, row.winner) == (None, 0, 0, None)
     row = tables.row('bp', search(), None, results(summary(1.0), [summary(2.0)]))
     assert row.test == (2.0, 0.0, 1)
-    assert row.trials == 1
+    assert row.runs == 2
 
 
 def test_a_seed_that_diverged_is_counted_and_its_missing_scores_are_left_out():
@@ -99,6 +102,34 @@ def test_files_hold_the_same_numbers():
     assert '1.48' in text
 
 
+def test_records_are_the_rows():
+    rows = [row_of('bp', [1.0, 2.0], {'train': 0.0, 'test': 1.48}), row_of('fa', [])]
+    read = tables.from_records(json.loads(json.dumps(tables.as_records(rows))))
+    assert [row._replace(winner=None) for row in read] == [
+        row._replace(winner=None) for row in rows
+    ]
+    assert tables.markdown(read) == tables.markdown(rows)
+
+
+def test_a_page_shows_the_files_that_it_names(tmp_path):
+    rows = tables.as_records([row_of('bp', [1.0, 2.0])])
+    made = {'command': 'python -m x', 'commit': 'a' * 40, 'versions': {'jax': '1'}, 'hardware': 'h'}
+    (tmp_path / 'x.json').write_text(json.dumps(made | {'rows': rows}))
+    page = 'before\n<!-- x.json -->\nold\n<!-- end -->\nafter\n'
+    once = publish.filled(page, tmp_path)
+    assert 'old' not in once
+    assert '1.50 ± 0.71' in once
+    assert once.startswith('before\n<!-- x.json -->\n')
+    assert once.endswith('<!-- end -->\nafter\n')
+    assert publish.filled(once, tmp_path) == once
+
+
+def test_the_results_page_is_what_its_files_make_it():
+    page = (ROOT / 'RESULTS.md').read_text()
+    assert publish.BLOCK.search(page)
+    assert publish.filled(page, ROOT) == page
+
+
 def test_winners_of_another_table_are_taken_over(tmp_path):
     path = tmp_path / 'table.json'
     won = {'rows': [{'name': 'bp', 'winner': {'lr': 0.5}}, {'name': 'fa', 'winner': None}]}
@@ -132,7 +163,7 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
         if line['config']['seed'] > 0
     ]
     assert bp['test']['mean'] == pytest.approx(sum(tests) / 2)
-    assert (bp['trials'], bp['test']['seeds'], len(lines)) == (3, 2, 5)
+    assert (bp['runs'], bp['test']['seeds'], len(lines)) == (5, 2, 5)
     assert all(row['test'] is None for row in others)
     assert '--study' not in made['command']
     assert made['command'].startswith('python -m experiments.table1 --dataset=mnist_mini')
@@ -146,7 +177,7 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     assert done.returncode == 0, done.stderr
     (bp_again, *_) = json.loads((again / 'table.json').read_text())['rows']
     assert bp_again['test'] == bp['test']  # the same settings and seeds
-    assert bp_again['trials'] == 0
+    assert bp_again['runs'] == 2
 
 
 def test_a_wrong_row_ends_in_one_message(tmp_path):

@@ -1,0 +1,42 @@
+"""Puts the tables of results/ into a page, between the lines that name their files.
+
+python -m experiments.publish RESULTS.md
+
+A table stands between <!-- results/NAME.json --> and <!-- end -->, and is never typed.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from absl import app
+
+from bioprop.writers import write_whole
+from experiments import tables
+
+BLOCK = re.compile(r'<!-- (\S+\.json) -->\n.*?<!-- end -->', re.DOTALL)
+
+
+def filled(page: str, folder: Path) -> str:
+    """The page with the present content of the files that it names, which lie in the folder."""
+
+    def block(match: re.Match) -> str:
+        content = json.loads((folder / match[1]).read_text())
+        rows = tables.from_records(content['rows'])
+        made = (
+            f'`{content["command"]}`\\\ncommit {content["commit"][:10]}, '
+            f'JAX {content["versions"]["jax"]}, {content["hardware"]}'
+        )
+        return f'<!-- {match[1]} -->\n{tables.markdown(rows)}\n{made}\n<!-- end -->'
+
+    return BLOCK.sub(block, page)
+
+
+def main(argv: list[str]) -> None:
+    """Fills the pages."""
+    for path in map(Path, argv[1:]):
+        write_whole(path, filled(path.read_text(), path.parent))
+
+
+if __name__ == '__main__':
+    app.run(main)
