@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from bioprop import reference
+from bioprop.config import paper
 from bioprop.errors import UserError
+from bioprop.resolve import resolve
 from bioprop.search import Rung, Search
 from experiments import publish, table, tables
 
 ROOT = Path(__file__).parents[1]
 
 
-def search(**config):
-    base = {'seed': 0, 'epochs': 1, 'rule': 'bp', 'schedule': 'parallel', 'net': 'fc'}
-    return Search(base | config, {}, (Rung(1, 4),), seeds=3, epochs=9)
+def search():
+    return Search(resolve(paper('mnist', 'bp')), {}, (Rung(1, 4),), seeds=3, epochs=9)
 
 
 def results(trial, winners):
