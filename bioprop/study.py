@@ -61,7 +61,7 @@ class Study:
                 write_json(path, purpose)
         try:
             found = json.loads(path.read_text())
-        except json.JSONDecodeError:
+        except ValueError:
             raise UserError(f'{path} is damaged: restore it, or use another folder') from None
         if found != purpose:
             raise UserError(
@@ -88,27 +88,34 @@ class Study:
 
         What other processes have in training is waited for; if they die, it is taken over.
         """
-        while open_runs := self._open(plan):
+        while True:
+            open_runs = self._open(plan)
             with contextlib.ExitStack() as stack:
+                # Also with nothing open: who died between its summaries and results.jsonl.
                 folder = self._claim(open_runs, stack)
                 if folder:
                     self._train(folder)
-                else:
+                elif open_runs:
                     time.sleep(POLL_SECONDS)
+                else:
+                    return
 
     def _open(self, plan: Plan) -> list[Config]:
-        return [config for config in plan(self.result) if self.result(config) is None]
+        """Unfinished runs, each once however often the plan names it."""
+        asked = {run_name(config): config for config in plan(self.result)}
+        return [config for config in asked.values() if self.result(config) is None]
 
     def _claim(self, open_runs: list[Config], stack: contextlib.ExitStack) -> Path | None:
         """A population to train, locked until the stack closes: an abandoned one, or a new one."""
         with _locked(self.folder / 'lock'):
             taken = set()
             for folder in sorted((self.folder / 'populations').iterdir()):
-                if (folder / 'done').exists() or not (folder / 'members.json').exists():
+                if _done(folder) or not (folder / 'members.json').exists():
                     continue
-                if stack.enter_context(_locked(folder / 'lock', wait=False)):
+                if not stack.enter_context(_locked(folder / 'lock', wait=False)):
+                    taken |= {run_name(config) for config in _members(folder)}
+                elif not _done(folder):  # it may have been in its last moments just now
                     return folder
-                taken |= {run_name(config) for config in _members(folder)}
             free = [config for config in open_runs if run_name(config) not in taken]
             # Another process may have ended a run since the plan was made.
             free = [config for config in free if self.result(config) is None]
@@ -133,6 +140,10 @@ class Study:
             write_whole(self.folder / 'results.jsonl', _results(self.folder))
         (folder / 'done').touch()
         shutil.rmtree(folder / 'checkpoints')
+
+
+def _done(folder: Path) -> bool:
+    return (folder / 'done').exists()
 
 
 def _members(folder: Path) -> list[Config]:
