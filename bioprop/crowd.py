@@ -101,8 +101,8 @@ def _bytes(compiled) -> int:
 
 
 def memory() -> int:
-    """The bytes of a device."""
+    """The bytes of a device; those of a CPU share the machine's."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return stats['bytes_limit']
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // jax.local_device_count()

@@ -139,7 +139,7 @@ def train_population(
             values, finite = crowd.host(values), crowd.host(finite)
             trained = time.perf_counter()
             died = np.flatnonzero(alive & ~finite)
-            alive &= finite
+            alive = alive & finite  # not in place: on a CPU `live` may be a view of it
             live = crowd.divide(alive)
             for number in died:
                 finish(number)
@@ -192,7 +192,9 @@ def _train_steps(learner, turns, batch_size, steps, member, alive, hparams, imag
     state, metrics = step.train_steps(
         learner, turns, batch_size, steps, member.state, images, hparams
     )
-    finite = metrics.pop('finite') & jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
+    finite = metrics.pop('finite')
+    for value in metrics.values():
+        finite &= jnp.isfinite(value)
     state = _select(alive & finite, state, member.state)
     return Members(state, member.best), metrics, finite
 
