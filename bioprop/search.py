@@ -133,13 +133,15 @@ RUNGS = {'full': full, 'halving': halving, 'imagenet': imagenet}
 def rank(summaries: Sequence[dict[str, Any]]) -> list[int]:
     """Places from the best to the worst on validation; those that diverged last, equals in order.
 
-    The measure is the error, or the loss where there is no error.
+    The measure is the error, or the loss where there is no error; none, or one that is no number,
+    counts as infinite.
     """
 
     def key(place):
         summary = summaries[place]
         score = summary.get('validation_error', summary.get('validation_loss'))
-        return summary['diverged'], math.inf if score is None else score, place
+        known = score is not None and not math.isnan(score)
+        return summary['diverged'], score if known else math.inf, place
 
     return sorted(range(len(summaries)), key=key)
 
