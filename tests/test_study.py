@@ -204,7 +204,7 @@ def search(tmp_path_factory):
     }  # fmt: skip
     settings = {
         'dataset': 'mnist_mini', 'hidden': '(16,)', 'epochs': 3, 'batch_size': 500,
-        'steps_per_call': 3, 'checkpoint_seconds': 0,
+        'steps_per_call': 1, 'checkpoint_seconds': 0,
     }  # fmt: skip
     command = [
         sys.executable, '-m', 'experiments.search', '--config=configs/mnist_bp.py',
@@ -251,14 +251,19 @@ def calm(search, tmp_path_factory):
     return folder, report
 
 
-def wait_for_a_checkpoint(folder, processes, saves):
-    """Returns a little after so many checkpoints were seen in the folder."""
+def checkpoints(folder):
+    found = folder.glob('populations/*/checkpoints/[0-9]*')
+    return [path for path in found if path.name.isdigit()]
+
+
+def wait_for_checkpoints(folder, processes, saves):
+    """Returns a little after so many checkpoints were seen in the folder; a trial saves 9."""
     seen = set()
     while len(seen) < saves:
         assert all(process.poll() is None for process in processes)
-        seen |= set(folder.glob('populations/*/checkpoints/[0-9]*'))
-        time.sleep(0.005)
-    time.sleep(random.Random(saves).uniform(0, 0.2))
+        seen |= set(checkpoints(folder))
+        time.sleep(0.002)
+    time.sleep(random.Random(saves).uniform(0, 0.1))
 
 
 def assert_same_study(folder, report, calm):
@@ -271,7 +276,7 @@ def assert_same_study(folder, report, calm):
 
 def test_of_two_processes_one_is_killed(search, calm, tmp_path):
     processes = [search(tmp_path), search(tmp_path)]
-    wait_for_a_checkpoint(tmp_path, processes, 3)
+    wait_for_checkpoints(tmp_path, processes, 6)
     processes[0].send_signal(signal.SIGKILL)
     status, report, errors = end(processes[1])
     assert status == 0, errors
@@ -282,7 +287,7 @@ def test_of_two_processes_one_is_killed(search, calm, tmp_path):
 def test_all_processes_are_killed_and_one_goes_on(search, calm, tmp_path):
     folder, lost = tmp_path / 'study', tmp_path / 'lost'
     processes = [search(folder), search(folder)]
-    wait_for_a_checkpoint(folder, processes, 5)
+    wait_for_checkpoints(folder, processes, 3)
     for process in processes:
         process.send_signal(signal.SIGKILL)
         end(process)
@@ -292,9 +297,8 @@ def test_all_processes_are_killed_and_one_goes_on(search, calm, tmp_path):
     assert_same_study(folder, report, calm)
 
     # -- What a folder that was tampered with says
-    left = [path for path in lost.glob('populations/*/checkpoints/[0-9]*') if path.name.isdigit()]
-    assert left
-    members = json.loads((left[0].parent.parent / 'members.json').read_text())
+    population = checkpoints(lost)[0].parent.parent
+    members = json.loads((population / 'members.json').read_text())
     (lost / 'runs' / run_name(members[0]) / 'metrics.jsonl').unlink()
     assert_refused(search(lost), 'metrics.jsonl lacks records')
     assert_refused(search(lost, '--configurations=5'), 'holds another study')
@@ -304,6 +308,6 @@ def assert_refused(process, words):
     """Whether it ends in one message, without a traceback."""
     status, _, errors = end(process)
     assert status == 1
-    assert errors.startswith('bioprop: ')
+    assert errors.strip().startswith('bioprop: ')
     assert words in errors
     assert 'Traceback' not in errors
