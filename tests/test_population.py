@@ -166,6 +166,12 @@ def train_alone(configs, until=math.inf):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
 
+def last_step(folder):
+    """That of a population's last checkpoint."""
+    names = (path.name for path in (folder / 'population' / 'checkpoints').iterdir())
+    return max(int(name) for name in names if name.isdigit())
+
+
 def last_members(folder, like):
     """The members of a population's last checkpoint."""
     checkpoints = Checkpoints(folder / 'population' / 'checkpoints')
@@ -315,11 +321,12 @@ def test_killed_and_resumed_equals_never_killed(number, tmp_path, x64, devices, 
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
     workdirs, summaries = train_together(calm, configs)
     like = train_alone(configs)
-    for deaths in (3, 4, 3):  # of 10 saves: at step 6, 10 and 14
+    for deaths, saved in ((3, 4), (4, 10), (3, 14)):  # of 10 saves, at every second step
         with monkeypatch.context() as patch:
             die_at_save(patch, deaths)
             with pytest.raises(Killed):
                 train_together(stormy, configs)
+        assert last_step(stormy) == saved
     others, resumed = train_together(stormy, configs)
     assert list(map(outcome, others)) == list(map(outcome, workdirs))
     assert list(map(without_times, resumed)) == list(map(without_times, summaries))
@@ -327,14 +334,18 @@ def test_killed_and_resumed_equals_never_killed(number, tmp_path, x64, devices, 
 
 
 def test_resumed_within_an_alternating_epoch_equals_never_killed(tmp_path, devices, monkeypatch):
-    """And trained again when it is complete, it stays as it is."""
+    """And trained again when it is complete, it stays as it is.
+
+    A member that a forward pass froze stays so in the feedback pass that is resumed.
+    """
     devices(3)
     configs = make_configs('dtp', 4, schedule='alternating', epochs=2)
+    configs[1]['lr'] = math.inf
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
     workdirs, _ = train_together(calm, configs)
     like = train_alone(configs)
     with monkeypatch.context() as patch:
-        die_at_save(patch, 6)  # in the second epoch's feedback pass, the best weights behind it
+        die_at_save(patch, 6)  # in the second epoch's feedback pass, with one call of it saved
         with pytest.raises(Killed):
             train_together(stormy, configs)
     for _ in range(2):
