@@ -59,6 +59,7 @@ WIDE = {
     'beta1': Choice((0.9, 0.99)),
     'beta2': Choice((0.95, 0.99, 0.999)),
     'eps': Choice((1e-3, 1e-4, 1e-6, 1e-8)),
+    'inverse_eps': Choice((1e-2, 1e-3, 1e-4, 1e-6, 1e-8)),
     'alpha': Uniform(0.01, 0.4),
     'sigma': Uniform(0.01, 0.4),
 }
