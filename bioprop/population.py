@@ -34,7 +34,7 @@ from bioprop.report import (
     train_record,
 )
 from bioprop.run import Run, calls, make_hparams, make_run
-from bioprop.workdir import diverged, open_workdir
+from bioprop.workdir import MOVABLE, diverged, open_workdir
 from bioprop.writers import Console, Metrics, clock, write_json
 
 
@@ -46,7 +46,7 @@ def traced(config: dict[str, Any]) -> tuple[str, ...]:
 def program_of(config: dict[str, Any]) -> str:
     """What the members of a population have in common, as text: equal if one program serves."""
     keys = traced(config)
-    shared = {key: value for key, value in config.items() if key not in keys}
+    shared = {key: value for key, value in config.items() if key not in (*keys, *MOVABLE)}
     shapes = {key: np.shape(config[key]) for key in keys}
     return json.dumps([shared, shapes], sort_keys=True)
 
@@ -131,6 +131,8 @@ def train_population(
     console, start, began_all, saved = Console(), position, time.monotonic(), time.monotonic()
     live = crowd.divide(alive)
     keep_best = crowd.each(_keep_best, (members, live))
+    for part in parts_of(run.learner):
+        evaluate(part)
     try:
         for call in calls(config, run, position):
             if not alive.any():

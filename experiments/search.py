@@ -7,16 +7,17 @@ ends is in STUDY/results.jsonl; the same command again resumes, and any number o
 work on one study at once.
 """
 
-import statistics
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
+from tabulate import tabulate
 
 from bioprop.resolve import resolve
 from bioprop.search import DOMAINS, RUNGS, Search, rank
 from bioprop.study import Study, identity
 from experiments.launch import launch, open_study
+from experiments.tables import spread
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
 CONFIGURATIONS = flags.DEFINE_integer('configurations', 60, 'To try, the given one included.', 1)
@@ -35,23 +36,34 @@ SEEDS = flags.DEFINE_integer('seeds', 5, 'Runs of the winner.', 1)
 flags.mark_flag_as_required('config')
 
 
-def report(study: Study, search: Search) -> list[str]:
-    """Lines on the trials of the last rung, best first, and on the winner."""
+def report(study: Study, search: Search) -> str:
+    """The trials of the last rung, best first, and the winner over its seeds."""
     *rungs, winners = search.stages(study.result)
     trials = rungs[-1]
     results = [study.result(config) for config in trials]
-    drawn = [name for name in search.domain if name in trials[0]]
-    lines = ['validation %  ' + '  '.join(f'{name:>10}' for name in drawn)]
-    for place in rank(results)[:10]:
-        score = 'diverged' if results[place]['diverged'] else results[place]['validation_error']
-        values = '  '.join(f'{trials[place][name] or 0:10.3g}' for name in drawn)
-        lines.append(f'{score:>12}  {values}')
-    for name in ('train_error', 'validation_error', 'test_error_at_best_validation'):
-        values = [study.result(config)[name] for config in winners]
-        values = [value for value in values if value is not None]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        lines.append(f'{name}  {statistics.mean(values):.2f} +- {spread:.2f} (n={len(values)})')
-    return lines
+    measure = 'error' if 'validation_error' in results[0] else 'loss'
+    lines = [
+        {
+            'validation': results[place][f'validation_{measure}'],
+            'diverged': results[place]['diverged'],
+        }
+        | {name: trials[place][name] for name in search.domain if trials[place].get(name)}
+        for place in rank(results)[:10]
+    ]
+    scores = (f'train_{measure}', f'validation_{measure}', f'test_{measure}_at_best_validation')
+    found = {name: spread([study.result(config)[name] for config in winners]) for name in scores}
+    unit = ' (%)' if measure == 'error' else ''
+    shown = [
+        (
+            f'{name}{unit}',
+            'all diverged' if value is None else f'{value.mean:.4g} ± {value.deviation:.2g}',
+        )
+        for name, value in found.items()
+    ]
+    return '\n\n'.join([
+        tabulate(lines, headers='keys', floatfmt='.3g', missingval='-'),
+        tabulate(shown, headers=('winner', f'mean ± deviation of {len(winners)} seeds')),
+    ])  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
@@ -70,7 +82,7 @@ def main(argv: list[str]) -> None:
     purpose = search._replace(config=identity(config))._asdict()
     study = open_study(default, purpose)
     study.work(search.plan)
-    print('\n'.join(report(study, search)))
+    print(report(study, search))
 
 
 if __name__ == '__main__':

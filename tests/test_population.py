@@ -410,6 +410,7 @@ def test_a_rule_that_reports_no_feedback_loss_has_members_too(tmp_path, devices,
 
 def test_the_width_is_halved_until_it_fits_and_changes_nothing(tmp_path, x64, devices, monkeypatch):
     widths, needs, compile_one = [], {5: 900, 3: 500, 2: 300, 1: 100}, Crowd._compile
+    monkeypatch.setattr(crowd, 'WIDTH', {})  # as many side by side as there are
 
     def recorded(self, *arguments):
         widths.append(arguments[-1])
