@@ -21,6 +21,7 @@ from experiments.launch import STUDY, launch
 
 OUT = flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
 RUNS = flags.DEFINE_list('runs', [], 'Workdirs of autoencoders, for the digits.')
+flags.declare_key_flag('study')
 
 
 def main(argv: list[str]) -> None:

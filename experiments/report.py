@@ -15,6 +15,7 @@ from experiments.launch import STUDY, launch
 from experiments.page import page_of
 
 OUT = flags.DEFINE_string('out', None, 'File for the page. Default: STUDY/report.html.')
+flags.declare_key_flag('study')
 
 
 def main(argv: list[str]) -> None:

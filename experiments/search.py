@@ -16,7 +16,7 @@ from tabulate import tabulate
 from bioprop.resolve import resolve
 from bioprop.search import DOMAINS, RUNGS, Search, rank
 from bioprop.study import Study, identity
-from experiments.launch import launch, open_study
+from experiments import launch
 from experiments.tables import spread
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
@@ -34,6 +34,7 @@ DOMAIN = flags.DEFINE_enum(
 )
 SEEDS = flags.DEFINE_integer('seeds', 5, 'Runs of the winner.', 1)
 flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(launch)
 
 
 def report(study: Study, search: Search) -> str:
@@ -80,10 +81,10 @@ def main(argv: list[str]) -> None:
     names = ('dataset', 'net', 'rule', 'schedule')
     default = Path('studies', '_'.join(str(config[name]) for name in names))
     purpose = search._replace(config=identity(config))._asdict()
-    study = open_study(default, purpose)
+    study = launch.open_study(default, purpose)
     study.work(search.plan)
     print(report(study, search))
 
 
 if __name__ == '__main__':
-    launch(main)
+    launch.launch(main)

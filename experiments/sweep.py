@@ -21,11 +21,12 @@ from tabulate import tabulate
 from bioprop.errors import UserError, unknown
 from bioprop.resolve import resolve
 from bioprop.study import Config, Study, identity, run_name
-from experiments.launch import launch, open_study
+from experiments import launch
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
 COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')
 flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(launch)
 
 Entry = dict[str, Any]
 
@@ -91,10 +92,12 @@ def main(argv: list[str]) -> None:
     if COMMANDS.value:
         print('\n'.join(commands(argv, found, configs)))
         return
-    study = open_study(f'studies/{path.stem}', {'sweep': [identity(config) for config in configs]})
+    study = launch.open_study(
+        f'studies/{path.stem}', {'sweep': [identity(config) for config in configs]}
+    )
     study.work(lambda result: configs)
     print(report(study, found, configs))
 
 
 if __name__ == '__main__':
-    launch(main)
+    launch.launch(main)

@@ -16,6 +16,8 @@ DATASET = flags.DEFINE_enum(
     'dataset', 'mnist', ['mnist', 'fashion_mnist', 'cifar10', 'mnist_mini'], 'Data set.'
 )
 NET = flags.DEFINE_enum('net', 'fc', ['fc', 'lc'], 'Fully or locally connected.')
+flags.adopt_module_key_flags(launch)
+flags.adopt_module_key_flags(table)
 
 
 def main(argv: list[str]) -> None:

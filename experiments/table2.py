@@ -12,6 +12,8 @@ from bioprop import reference
 from experiments import launch, table
 
 DATASET = flags.DEFINE_string('dataset', 'imagenet2012', 'ImageNet, or a set like it.')
+flags.adopt_module_key_flags(launch)
+flags.adopt_module_key_flags(table)
 
 
 def main(argv: list[str]) -> None:
