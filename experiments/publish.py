@@ -22,9 +22,10 @@ def filled(page: str, folder: Path) -> str:
 
     def block(match: re.Match) -> str:
         content = json.loads((folder / match[1]).read_text())
+        commits = ', '.join(commit[:10] for commit in content['commit'].split(', '))
         rows = tables.from_records(content['rows'])
         made = (
-            f'`{content["command"]}`\\\ncommit {content["commit"][:10]}, '
+            f'`{content["command"]}`\\\ncommit {commits}, '
             f'JAX {content["versions"]["jax"]}, {content["hardware"]}'
         )
         return f'<!-- {match[1]} -->\n{tables.markdown(rows)}\n{made}\n<!-- end -->'

@@ -86,6 +86,13 @@ def make(
     show(study, planned, published, command(program, argv))
 
 
+def made_with(study: Study) -> dict:
+    """The versions and hardware of this process, and the commits of the study's runs."""
+    configs = study.folder.glob('runs/*/config.json')
+    commits = {json.loads(path.read_text())['commit'] for path in configs}
+    return provenance() | {'commit': ', '.join(sorted(filter(None, commits)))}
+
+
 def show(study: Study, planned: dict[str, Search], published: dict, line: str) -> None:
     """Prints the table of all rows, finished or not, and writes it beside the runs."""
     rows = [
@@ -97,7 +104,7 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
     if differences:
         print('\n' + tables.contrasts_text(differences))
     out = Path(OUT.value) if OUT.value else study.folder / 'table'
-    content = {'command': line, **provenance(), 'rows': tables.as_records(rows)}
+    content = {'command': line, **made_with(study), 'rows': tables.as_records(rows)}
     content['differences'] = [contrast._asdict() for contrast in differences]
     write_json(out.with_suffix('.json'), content)
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
