@@ -27,6 +27,7 @@ def collect(workdir: Path) -> dict:
         'command': ' '.join(('python -m bioprop.main', *flags_given)),
         'summary': summary,
         'last_validation_error': evaluated[-1].get('validation_error'),
+        'last_test_error': evaluated[-1].get('test_error'),
         'batch_size': config['batch_size'],
         'hparams': hparams(config),
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
