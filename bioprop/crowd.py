@@ -60,7 +60,7 @@ class Crowd:
         """
         width = min(self.share, WIDTH.get(jax.default_backend(), self.share))
         compiled = self._compile(function, own, shared, donate, width)
-        while width > 1 and _bytes(compiled) > memory():
+        while width > 1 and program_bytes(compiled) > memory():
             width = -(-width // 2)
             compiled = self._compile(function, own, shared, donate, width)
         return lambda *arguments: compiled(
@@ -89,8 +89,8 @@ class Crowd:
         return program.lower(own[0], own[1:], shared).compile()
 
 
-def _bytes(compiled) -> int:
-    """What the program needs of a device, arguments and results included."""
+def program_bytes(compiled: jax.stages.Compiled) -> int:
+    """All that a program needs of a device: arguments, results not among them, temporaries."""
     needs = compiled.memory_analysis()
     return (
         needs.argument_size_in_bytes

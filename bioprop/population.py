@@ -57,8 +57,8 @@ def members_that_fit(config: dict[str, Any]) -> int:
     A step holds the states before and after it; a half of the memory is left to the step's own.
     """
     run = make_run(config)
-    hparams = make_hparams(config, run.learner)
-    member = jax.eval_shape(functools.partial(init_member, run.learner), np.uint32(0), hparams)
+    init = functools.partial(init_member, run.learner)
+    member = jax.eval_shape(init, np.uint32(0), run.hparams)
     needed = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(member))
     return max(1, memory() // 2 // needed) * jax.local_device_count()
 
@@ -113,10 +113,13 @@ def train_population(
         function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
         return crowd.each(function, ({'forward': members.best},), (parts[part],))
 
-    def scores(forward, part):
-        sums = crowd.host(evaluate(part)({'forward': forward}, parts[part]))
-        count = len(parts[part].image)
-        return [scores_of(run.learner, part, each, count) for each in _unstack(sums, len(configs))]
+    def scores(forward, *names):
+        found = [{} for _ in configs]
+        for part in names:
+            sums = crowd.host(evaluate(part)({'forward': forward}, parts[part]))
+            for mine, each in zip(found, _unstack(sums, len(configs)), strict=True):
+                mine |= scores_of(run.learner, part, each, len(parts[part].image))
+        return found
 
     def finish(number, **train_scores):
         records = metrics[number].records
@@ -155,12 +158,7 @@ def train_population(
                 metrics[number].write(record)
 
             if call.evaluated:
-                each_scores = [{} for _ in configs]
-                for part in parts_of(run.learner):
-                    for mine, score in zip(
-                        each_scores, scores(members.state.weights['forward'], part), strict=True
-                    ):
-                        mine |= score
+                each_scores = scores(members.state.weights['forward'], *parts_of(run.learner))
                 share = (time.perf_counter() - trained) / max(len(living), 1)
                 for number in living:
                     metrics[number].write(eval_record(call, each_scores[number], share))

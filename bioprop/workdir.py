@@ -38,8 +38,12 @@ def _version(package: str) -> str | None:
 def hardware() -> str:
     """Devices, machine and usable cores in one line."""
     count, kind = jax.device_count(), jax.devices()[0].device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{count} x {kind}, {platform.machine()}, {cores} core(s)'
+    return f'{count} x {kind}, {platform.machine()}, {cores()} core(s)'
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def _commit() -> str | None:

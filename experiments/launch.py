@@ -1,6 +1,5 @@
 """What the launchers of studies share: their flags, and how they end."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from absl import flags
 
 from bioprop.command_line import run
 from bioprop.study import MEMBERS, Study
+from bioprop.workdir import cores
 
 STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
 MEMBERS_FLAG = flags.DEFINE_integer(
@@ -36,6 +36,4 @@ def launch(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> No
 
 def divide_cpu(devices: int | None = None) -> None:
     """Makes the CPU that many devices, by default one a core; before JAX has looked for any."""
-    affinity = hasattr(os, 'sched_getaffinity')
-    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count()
-    jax.config.update('jax_num_cpu_devices', devices or cores)
+    jax.config.update('jax_num_cpu_devices', devices or cores())

@@ -28,7 +28,7 @@ def filled(page: str, folder: Path) -> str:
             f'`{content["command"]}`\\\ncommit {commits}, '
             f'JAX {content["versions"]["jax"]}, {content["hardware"]}'
         )
-        return f'<!-- {match[1]} -->\n{tables.markdown(rows)}\n{made}\n<!-- end -->'
+        return f'<!-- {match[1]} -->\n{tables.page(rows, "github")}\n{made}\n<!-- end -->'
 
     return BLOCK.sub(block, page)
 

@@ -99,13 +99,10 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
         tables.row(name, search, published.get(name), study.result)
         for name, search in planned.items()
     ]
-    differences = tables.contrasts(rows)
-    print(tables.text(rows))
-    if differences:
-        print('\n' + tables.contrasts_text(differences))
+    print(tables.page(rows), end='')
     out = Path(OUT.value) if OUT.value else study.folder / 'table'
     content = {'command': line, **made_with(study), 'rows': tables.as_records(rows)}
-    content['differences'] = [contrast._asdict() for contrast in differences]
+    content['differences'] = [contrast._asdict() for contrast in tables.contrasts(rows)]
     write_json(out.with_suffix('.json'), content)
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
-    write_whole(out.with_suffix('.md'), tables.markdown(rows))
+    write_whole(out.with_suffix('.md'), tables.page(rows, 'github'))

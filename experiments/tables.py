@@ -227,9 +227,9 @@ def from_records(records: Iterable[dict[str, Any]]) -> list[Row]:
     ]  # fmt: skip
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table and the differences of its rows."""
+def page(rows: list[Row], style: str = 'simple') -> str:
+    """The table, and the differences of its rows if there are any, in a style of tabulate."""
     differences = contrasts(rows)
-    parts = [text(rows, 'github')]
-    parts += [contrasts_text(differences, 'github')] if differences else []
+    parts = [text(rows, style)]
+    parts += [contrasts_text(differences, style)] if differences else []
     return '\n\n'.join(parts) + '\n'

@@ -417,7 +417,7 @@ def test_the_width_is_halved_until_it_fits_and_changes_nothing(tmp_path, x64, de
         return compile_one(self, *arguments)
 
     monkeypatch.setattr(Crowd, '_compile', recorded)
-    monkeypatch.setattr(crowd, '_bytes', lambda _: needs[widths[-1]])
+    monkeypatch.setattr(crowd, 'program_bytes', lambda _: needs[widths[-1]])
     crowds, arguments = Crowd(5), (jnp.arange(5.0), jnp.arange(5.0))
     for limit, used in ((900, [5]), (899, [5, 3]), (300, [5, 3, 2]), (1, [5, 3, 2, 1])):
         widths.clear()
@@ -440,7 +440,8 @@ def test_what_a_program_needs_grows_with_its_width(devices):
         return jnp.sort(jnp.sort(jnp.outer(x, x), axis=0), axis=1)[0, 0]
 
     wide, narrow = (
-        crowd._bytes(crowds._compile(function, (members,), (), False, width)) for width in (8, 1)
+        crowd.program_bytes(crowds._compile(function, (members,), (), False, width))
+        for width in (8, 1)
     )
     assert wide - narrow > 6 * 4 * 100 * 100
     assert narrow >= members.nbytes

@@ -109,7 +109,7 @@ def test_records_are_the_rows():
     assert [row._replace(winner=None) for row in read] == [
         row._replace(winner=None) for row in rows
     ]
-    assert tables.markdown(read) == tables.markdown(rows)
+    assert tables.page(read, 'github') == tables.page(rows, 'github')
 
 
 def test_a_page_shows_the_files_that_it_names(tmp_path):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import jax
 
+from bioprop.crowd import program_bytes
+
 
 def interleave(
     contestants: dict[str, Callable[[], object]], seconds: float, share: float = math.inf
@@ -51,10 +53,4 @@ class Stepper:
     @property
     def peak_bytes(self) -> int:
         """All that the program needs: arguments, results that are not among them, temporaries."""
-        memory = self.program.memory_analysis()
-        return (
-            memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes
-            + memory.temp_size_in_bytes
-        )
+        return program_bytes(self.program)
