@@ -2,12 +2,14 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from bioprop.errors import UserError
@@ -32,9 +34,38 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
-    def latest(self) -> int | None:
-        """The step of the last one; None before the first."""
-        return self._manager.latest_step()
+    def restore_latest(self, like: Any) -> tuple[int, Any]:
+        """(step, state) of the last one that can be read; (0, like) before the first.
+
+        A damaged one after it is moved aside, and said. Raises UserError if none can be read.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if not steps:
+            return 0, like
+        for number, step in enumerate(steps, start=1):
+            try:
+                state = self.restore(step, like)
+            except UserError:
+                if number == len(steps):
+                    raise
+            else:
+                self._move_aside(steps[: number - 1])
+                return step, state
+
+    def _move_aside(self, steps: Sequence[int]) -> None:
+        for step in steps:
+            aside = self.folder.parent / f'damaged-checkpoint-{step}'
+            if jax.process_index() == 0:
+                (self.folder / str(step)).rename(aside)
+                print(
+                    f'bioprop: checkpoint {step} is damaged, the one before it is used; '
+                    f'it was moved to {aside}',
+                    file=sys.stderr,
+                )
+        if steps:
+            if jax.process_count() > 1:
+                multihost_utils.sync_global_devices('damaged checkpoints')
+            self._manager.reload()
 
     def save(self, step: int, state: Any, rank: float | None = None) -> None:
         """Starts to save. Of the checkpoints with a rank, the one of the lowest is the best.
@@ -85,7 +116,7 @@ class Checkpoints:
             self._manager.close()
 
     def _last_good(self) -> str:
-        step = self.latest()
+        step = self._manager.latest_step()
         return 'the start' if step is None else f'step {step:,}'
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from bioprop.errors import UserError, fail, unknown
+from bioprop.preemption import Preempted
 
 
 def run(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
@@ -18,6 +19,8 @@ def run(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
     def guarded(argv):
         try:
             main(argv)
+        except Preempted as error:
+            fail(error, Preempted.status)
         except UserError as error:
             fail(error)
         except OSError as error:

@@ -19,6 +19,21 @@ OPTIONS = {'beta1': 'b1', 'beta2': 'b2', 'eps': 'eps', 'momentum': 'momentum'}
 # Hyperparameters of rules: a number, or a tuple with one for each layer.
 OF_RULES = ('alpha', 'sigma', 'scale', 'inverse_scale', 'feedback_scale')
 
+# What a data set needs otherwise: ImageNet is read from disk, and 10,000 of its training images are
+# held out. The paper does not state its batch.
+OF_SETS = {
+    'imagenet2012': {
+        'net': 'lc',
+        'image_size': 224,
+        'validation_fraction': 10 / 1281,
+        'batch_size': 256,
+        'eval_batch_size': 256,
+        'steps_per_call': 20,
+        'checkpoint_seconds': 600.0,
+        'hyperparameters': 'tuned',
+    },
+}
+
 
 def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> ConfigDict:
     """The paper's experiment with `rule` on `dataset`, changed by settings, ready for overrides.
@@ -31,7 +46,9 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.data_dir = config_dict.placeholder(str)  # folder of prepared sets; None: TFDS's own
     config.validation_fraction = 0.1  # of the training set, its last part, for every selection
     config.augment = config_dict.placeholder(bool)  # random crops and flips; None: as in the paper
-    config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10: whose settings to use
+    config.image_size = config_dict.placeholder(int)  # of crops read from disk as they are needed;
+    # None: the whole set is held in memory, its images as they are
+    config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10, imagenet: whose settings
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
 
     config.net = 'fc'  # or lc (locally connected), conv (the same with shared weights)
@@ -56,12 +73,16 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     for name in OF_RULES:
         config[name] = config_dict.placeholder(object)
 
+    config.parallel = 'pmap'  # over devices, or shard_map
+    config.precision = 'float32'  # or bfloat16: of what a step computes; weights are float32
+    config.accumulate = 1  # parts of each device's share of a batch that are taken one by one
+
     config.eval_every = 1  # epochs
     config.eval_batch_size = 1000
     config.steps_per_call = config_dict.placeholder(int)  # of one scan; None: a pass over the set
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
 
-    config.update(settings)
+    config.update(OF_SETS.get(dataset, {}) | settings)
     for argument in re.split(r',(?=\w+=)', arguments) if arguments else ():
         _set(config, *argument.partition('=')[::2])
     return config

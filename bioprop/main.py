@@ -7,6 +7,9 @@ file's colon (several are divided by commas). Often changed: dataset, data_dir, 
 hidden, rule, schedule, epochs, batch_size, seed, lr, inverse_lr, sigma,
 hyperparameters=published|tuned. All keys stand, with their meaning, in bioprop/config.py.
 
+Several machines run the same command with --distributed; on Slurm and on TPU pods they find each
+other, elsewhere --coordinator, --processes and --process say how. They must share the workdir.
+
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
 events, checkpoints/ and summary.json (errors in percent).
 """
@@ -17,6 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from bioprop.command_line import run
+from bioprop.parallel import join
 from bioprop.resolve import resolve
 from bioprop.train import train
 
@@ -24,11 +28,17 @@ CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_co
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of this run. Default: runs/DATASET_NET_RULE_SCHEDULE_SEED.'
 )
+DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'One of several processes of a run.')
+COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.')
+PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.')
+PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.')
 flags.mark_flag_as_required('config')
 
 
 def main(argv: list[str]) -> None:
     """Trains."""
+    if DISTRIBUTED.value:
+        join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     config = resolve(CONFIG.value)
     names = ('dataset', 'net', 'rule', 'schedule', 'seed')
     default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))

@@ -34,7 +34,7 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
         return (value, {'logits': states[-1]} | feedback_loss), updates
 
     def backward(updates, cotangents):
-        scaled = jax.tree.map(lambda update: cotangents[0] * update, updates)
+        scaled = jax.tree.map(lambda update: cotangents[0].astype(update.dtype) * update, updates)
         return scaled | {'fixed': None}, None, None, None
 
     @jax.custom_vjp

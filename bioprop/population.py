@@ -81,6 +81,8 @@ def train_population(
     if len({program_of(config) for config in configs}) != 1:
         raise UserError('the members of a population may differ in seed and hyperparameters only')
     config = configs[0]
+    if config['image_size']:
+        raise UserError('a population has its data in memory: leave config.image_size at None')
     run = make_run(config)
     crowd = Crowd(len(configs))
     parts = crowd.everywhere(run.parts)
@@ -94,9 +96,9 @@ def train_population(
     for each, workdir in zip(configs, workdirs, strict=True):
         open_workdir(workdir, each, [])
     checkpoints = Checkpoints(folder / 'checkpoints')
-    position = checkpoints.latest() or 0
+    position, restored = checkpoints.restore_latest(crowd.gather(members))
     if position:
-        members = crowd.divide(checkpoints.restore(position, crowd.gather(members)))
+        members = crowd.divide(restored)
     metrics = [Metrics(workdir, position) for workdir in workdirs]
     alive = np.array(
         [_alive(each, workdir, position) for each, workdir in zip(metrics, workdirs, strict=True)]

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import jax
+
 from bioprop.losses import Loss
 from bioprop.networks import parameter_count
 from bioprop.run import Call
@@ -118,17 +120,18 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         f'{parameter_count(state.weights[side]):,} {side}'
         for side in ('forward', 'feedback', 'fixed')
     )
-    sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in run.parts.items())
-    augmented = ', training images cropped and flipped' if run.learner.augment else ''
+    sizes = ', '.join(f'{count:,} {name}' for name, count in run.data.sizes.items())
+    augmented = ', training images cropped and flipped' if config['augment'] else ''
     steps = run.steps_per_epoch
     hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)
     return [
-        ('devices', hardware()),
+        ('devices', hardware() + (f', {config["parallel"]}' if jax.device_count() > 1 else '')),
         ('data', f'{config["dataset"]}: {sizes}{augmented}'),
         ('net', f'{config["net"]}: {shapes}'),
         ('parameters', counts),
         ('rule', f'{config["rule"]}, {config["schedule"]}'),
         ('settings', f'batch {config["batch_size"]}, seed {config["seed"]}, {hparams}'),
+        ('precision', config['precision']),
         ('steps', f'{steps:,} an epoch, {steps * config["epochs"]:,} in {config["epochs"]} epochs'),
         ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
     ]

@@ -12,14 +12,20 @@ from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
 from bioprop.networks import NETS
 from bioprop.optim import OPTIMIZERS
+from bioprop.parallel import MODES
+from bioprop.precision import PRECISIONS
 from bioprop.step import SCHEDULES
 
 SOURCES = ('published', 'tuned')
-LIKE_MNIST = ('mnist_mini', 'fashion_mnist')  # sets that use MNIST's published settings
+# Sets that use the published settings of another name.
+PAPER_SETS = {'mnist_mini': 'mnist', 'fashion_mnist': 'mnist', 'imagenet2012': 'imagenet'}
 ADAM = ('beta1', 'beta2', 'eps')
 # Local losses are squared distances summed over units; random feedback is Glorot's.
 DEFAULTS = {'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0}
-COUNTS = ('epochs', 'batch_size', 'eval_every', 'eval_batch_size', 'steps_per_call')
+COUNTS = (
+    'epochs', 'batch_size', 'accumulate', 'eval_every', 'eval_batch_size', 'steps_per_call',
+    'image_size',
+)  # fmt: skip
 # [least, bound) of numbers; those not named here lie in [0, infinity).
 RANGES = {
     **dict.fromkeys(COUNTS, (1, math.inf)),
@@ -39,9 +45,9 @@ def resolve(config: ConfigDict) -> dict[str, Any]:
     _check(resolved)
     dataset = resolved['dataset']
     if resolved['paper_dataset'] is None:
-        resolved['paper_dataset'] = 'mnist' if dataset in LIKE_MNIST else dataset
+        resolved['paper_dataset'] = PAPER_SETS.get(dataset, dataset)
     if resolved['augment'] is None:
-        resolved['augment'] = resolved['paper_dataset'] == 'cifar10'
+        resolved['augment'] = resolved['paper_dataset'] in ('cifar10', 'imagenet')
     if resolved['hidden'] is None:
         resolved['hidden'] = reference.hidden_layers(resolved['paper_dataset'], resolved['net'])
     if resolved['rule'] == 'ao_sdtp':
@@ -107,6 +113,7 @@ def _check(config: dict[str, Any]) -> None:
     for kind, known in (
         ('schedule', SCHEDULES), ('loss', LOSSES), ('net', NETS), ('activation', ACTIVATIONS),
         ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('inverse_optimizer', OPTIMIZERS),
+        ('parallel', MODES), ('precision', PRECISIONS),
     ):  # fmt: skip
         if config[kind] not in known:
             raise unknown(kind, config[kind], known)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from bioprop import networks, optim, resolve, step
 from bioprop.config import OPTIONS, SIDES
-from bioprop.data import sets
+from bioprop.data import sets, stream
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
@@ -19,12 +19,13 @@ class Run(NamedTuple):
     """What a configuration stands for, ready to be stepped."""
 
     learner: step.Learner
-    parts: dict[str, step.Images]  # 'train', 'validation', 'test', on the device
+    data: sets.Dataset | stream.Streams
+    parts: dict[str, Any]  # 'train', 'validation', 'test': step.Images on the device, or streams
     hparams: step.Hparams
     passes: tuple  # of the schedule, restricted to the sides that the rule trains
     steps_per_pass: int
     batch_size: int
-    devices: int  # that share each batch
+    seed: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -33,17 +34,20 @@ class Run(NamedTuple):
 
 
 def make_run(config: dict[str, Any], devices: int = 1) -> Run:
-    """Loads the data and builds the learner. Raises UserError for what does not fit together."""
-    dataset = sets.load(config['dataset'], config['validation_fraction'], config['data_dir'])
-    learner = make_learner(config, dataset)
-    batch_size = config['batch_size']
-    if batch_size % devices:
-        raise UserError(f'config.batch_size = {batch_size} must be a multiple of {devices} devices')
-    steps_per_pass = len(dataset.train.image) // batch_size
+    """Finds the data and builds the learner. Raises UserError for what does not fit together."""
+    data = load(config)
+    learner = make_learner(config, data)
+    batch_size, examples = config['batch_size'], data.sizes['train']
+    parts = devices * config['accumulate']
+    if batch_size % parts:
+        raise UserError(
+            f'config.batch_size = {batch_size} must be a multiple of {devices} devices'
+            + (f' x accumulate = {config["accumulate"]}' if config['accumulate'] > 1 else '')
+        )
+    steps_per_pass = examples // batch_size
     if not steps_per_pass:
         raise UserError(
-            f'config.batch_size = {batch_size} exceeds the training set of '
-            f'{len(dataset.train.image)} images'
+            f'config.batch_size = {batch_size} exceeds the training set of {examples} images'
         )
     passes = tuple(
         tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
@@ -51,13 +55,22 @@ def make_run(config: dict[str, Any], devices: int = 1) -> Run:
     )
     return Run(
         learner,
-        _on_device(dataset, learner),
+        data,
+        data.parts if config['image_size'] else _on_device(data, learner),
         make_hparams(config, learner),
         passes,
         steps_per_pass,
         batch_size,
-        devices,
+        config['seed'],
     )
+
+
+def load(config: dict[str, Any]) -> sets.Dataset | stream.Streams:
+    """The data of a configuration: in memory, or as streams of crops where it has image_size."""
+    where = config['dataset'], config['validation_fraction'], config['data_dir']
+    if config['image_size'] is None:
+        return sets.load(*where)
+    return stream.open_streams(*where, config['image_size'], config['augment'])
 
 
 def make_hparams(config: dict[str, Any], learner: step.Learner) -> step.Hparams:
@@ -101,13 +114,13 @@ def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
         )
 
 
-def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
+def make_learner(config: dict[str, Any], data: sets.Dataset | stream.Streams) -> step.Learner:
     """The network, rule, loss, optimisers and augmentation that a resolved configuration names."""
     rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
-    in_shape = dataset.train.image.shape[1:]
+    in_shape = data.in_shape
     if loss.reconstructs and in_shape[-1] != 1:
         raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
-    outputs = math.prod(in_shape) if loss.reconstructs else dataset.classes
+    outputs = math.prod(in_shape) if loss.reconstructs else data.classes
     try:
         network = networks.feedforward(
             in_shape, config['hidden'], outputs, config['activation'], config['net']
@@ -117,8 +130,11 @@ def make_learner(config: dict[str, Any], dataset: sets.Dataset) -> step.Learner:
             f'config.hidden = {config["hidden"]} makes no net on images of {in_shape}: {error}'
         ) from error
     optimizers = {side: functools.partial(_optimizer, config, side) for side in rule.sides}
-    augment = crop_and_flip if config['augment'] else None
-    return step.Learner(network, rule, loss, optimizers, augment)
+    on_device = config['augment'] and not config['image_size']  # streams crop what they decode
+    return step.Learner(
+        network, rule, loss, optimizers, crop_and_flip if on_device else None,
+        config['precision'], config['accumulate'],
+    )  # fmt: skip
 
 
 def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
@@ -137,8 +153,8 @@ def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
     )
 
 
-def _on_device(dataset: sets.Dataset, learner: step.Learner) -> dict[str, step.Images]:
-    mean, std = (jnp.asarray(value, float) for value in (dataset.mean, dataset.std))
+def _on_device(data: sets.Dataset, learner: step.Learner) -> dict[str, step.Images]:
+    mean, std = (jnp.asarray(value, float) for value in (data.mean, data.std))
     return {
         name: step.Images(
             jnp.asarray(part.image),
@@ -146,5 +162,5 @@ def _on_device(dataset: sets.Dataset, learner: step.Learner) -> dict[str, step.I
             mean,
             std,
         )
-        for name, part in dataset.parts.items()
+        for name, part in data.parts.items()
     }

@@ -15,6 +15,7 @@ import optax
 from bioprop.losses import Loss
 from bioprop.networks import Network
 from bioprop.objective import objective
+from bioprop.precision import cast, widened
 from bioprop.rules.base import Rule, Weights, init_weights
 
 # A schedule is the passes over the training set that make up an epoch. A pass gives the turns that
@@ -39,6 +40,8 @@ class Learner(NamedTuple):
     loss: Loss
     optimizers: dict[str, Optimizer]  # 'forward' and 'feedback'
     augment: Augment | None = None  # of the minibatches that are trained on, before scaling
+    precision: str = 'float32'  # type that is computed in; weights keep their own
+    accumulate: int = 1  # parts of a device's share of a minibatch that are taken one by one
 
 
 class TrainState(NamedTuple):
@@ -58,17 +61,20 @@ class Images(NamedTuple):
     mean: jax.Array  # (channels,), in pixel units
     std: jax.Array
 
+    def at(self, places: jax.Array) -> 'Images':
+        """Those at `places`."""
+        label = None if self.label is None else self.label[places]
+        return self._replace(image=self.image[places], label=label)
+
     def batch(
-        self, places: jax.Array, augment: Callable[[jax.Array], jax.Array] | None = None
+        self, augment: Callable[[jax.Array], jax.Array] | None = None
     ) -> dict[str, jax.Array]:
-        """The examples at `places`, standardised; augment changes their pixels before that."""
-        pixels = self.image[places]
-        if augment:
-            pixels = augment(pixels)
+        """The inputs, standardised; augment changes the pixels before that."""
+        pixels = augment(self.image) if augment else self.image
         pixels = pixels.astype(self.mean.dtype)
         mean, std = (jnp.broadcast_to(x, pixels.shape) for x in (self.mean, self.std))
         image = (pixels - mean) / std
-        label = image.reshape(len(image), -1) if self.label is None else self.label[places]
+        label = image.reshape(len(image), -1) if self.label is None else self.label
         return {'image': image, 'label': label}
 
 
@@ -94,25 +100,12 @@ def train_step(
     Returns the state and the metrics of the batch: 'loss', 'error' (percent) and 'feedback_loss',
     where the learner has them.
     """
-    f = objective(learner.network, learner.rule, learner.loss)
     key = jax.random.fold_in(state.key, state.step)
     weights, optimizer = dict(state.weights), dict(state.optimizer)
     metrics = {}
     for sides in turns:
-
-        def trained(part, weights=weights):
-            return f(weights | part, batch, key, hparams)
-
-        (loss, aux), updates = jax.value_and_grad(trained, has_aux=True)(
-            {side: weights[side] for side in sides}
-        )
-        if 'forward' in sides:
-            metrics['loss'] = loss
-            if learner.loss.mistake:
-                mistakes = learner.loss.mistake(aux['logits'], batch['label'])
-                metrics['error'] = 100 * jnp.mean(mistakes)
-        if 'feedback' in sides and 'feedback_loss' in aux:
-            metrics['feedback_loss'] = aux['feedback_loss']
+        updates, values = mean_updates(learner, sides, weights, batch, key, hparams)
+        metrics |= values
         if axis_name:
             updates = jax.lax.pmean(updates, axis_name)
         for side in sides:
@@ -123,6 +116,55 @@ def train_step(
     if axis_name:
         metrics = jax.lax.pmean(metrics, axis_name)
     return TrainState(state.step + 1, state.key, weights, optimizer), metrics
+
+
+def mean_updates(
+    learner: Learner,
+    sides: tuple[str, ...],
+    weights: Weights,
+    batch: dict[str, jax.Array],
+    key: jax.Array,
+    hparams: Hparams,
+) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    """The rule's updates of the sides, and the metrics, averaged over the batch.
+
+    With learner.accumulate above 1 parts of the batch are taken one after another.
+    """
+    if learner.accumulate == 1:
+        return _updates(learner, sides, weights, batch, key, hparams)
+    parts = jax.tree.map(
+        lambda x: x.reshape(learner.accumulate, len(x) // learner.accumulate, *x.shape[1:]), batch
+    )
+    one = functools.partial(_updates, learner, sides, weights, key=key, hparams=hparams)
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(one, jax.tree.map(lambda x: x[0], parts)),
+    )
+    totals, _ = jax.lax.scan(
+        lambda totals, part: (jax.tree.map(jnp.add, totals, one(part)), None), zeros, parts
+    )
+    return jax.tree.map(lambda total: total / learner.accumulate, totals)
+
+
+def _updates(learner, sides, weights, batch, key, hparams):
+    loss = widened(learner.loss, learner.precision)
+    f = objective(learner.network, learner.rule, loss)
+    whole, batch, hparams = cast((weights, batch, hparams), learner.precision)
+
+    def trained(part):
+        return f(whole | cast(part, learner.precision), batch, key, hparams)
+
+    (value, aux), updates = jax.value_and_grad(trained, has_aux=True)(
+        {side: weights[side] for side in sides}
+    )
+    metrics = {}
+    if 'forward' in sides:
+        metrics['loss'] = value
+        if loss.mistake:
+            metrics['error'] = 100 * jnp.mean(loss.mistake(aux['logits'], batch['label']))
+    if 'feedback' in sides and 'feedback_loss' in aux:
+        metrics['feedback_loss'] = aux['feedback_loss'].astype(value.dtype)
+    return updates, metrics
 
 
 def train_steps(
@@ -156,13 +198,32 @@ def train_steps(
         augment = learner.augment and functools.partial(
             learner.augment, jax.random.fold_in(key, -1 - state.step), index
         )
-        batch = images.batch(places[index], augment) | {'index': index}
+        batch = images.at(places[index]).batch(augment) | {'index': index}
         return train_step(learner, turns, state, batch, hparams, axis_name)
 
     state, metrics = jax.lax.scan(body, state, places.reshape(steps, batch_size))
+    return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite(state)}
+
+
+def train_batch(
+    learner: Learner,
+    turns: tuple[tuple[str, ...], ...],
+    state: TrainState,
+    hparams: Hparams,
+    images: Images,
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """A minibatch that comes from outside: `images` are this device's share of it."""
+    _, device = _place_on(axis_name)
+    share = len(images.image)
+    batch = images.batch() | {'index': device * share + jnp.arange(share)}
+    return train_step(learner, turns, state, batch, hparams, axis_name)
+
+
+def finite(state: TrainState) -> jax.Array:
+    """Whether all weights and the optimisers' numbers are."""
     leaves = jax.tree.leaves((state.weights, state.optimizer))
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-    return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite}
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 
 def _place_on(axis_name: str | None) -> tuple[int, jax.Array | int]:
@@ -186,16 +247,35 @@ def evaluate(
 
     def body(totals, first):
         places = first + device * share + jnp.arange(share)
-        inside = places < examples
-        batch = images.batch(jnp.minimum(places, examples - 1))
-        logits = learner.network.states(weights['forward'], batch['image'])[-1]
-        values = {'loss': learner.loss.value(logits, batch['label'])}
-        if learner.loss.mistake:
-            values['mistake'] = learner.loss.mistake(logits, batch['label'])
-        sums = {name: jnp.sum(jnp.where(inside, value, 0)) for name, value in values.items()}
-        return jax.tree.map(jnp.add, totals, sums), None
+        part = images.at(jnp.minimum(places, examples - 1))
+        return jax.tree.map(jnp.add, totals, _sums(learner, weights, part, places < examples)), None
 
     names = ('loss', 'mistake') if learner.loss.mistake else ('loss',)
     zeros = {name: jnp.zeros((), images.mean.dtype) for name in names}
     totals, _ = jax.lax.scan(body, zeros, jnp.arange(0, examples, share * devices))
     return jax.lax.psum(totals, axis_name) if axis_name else totals
+
+
+def evaluate_batch(
+    learner: Learner,
+    weights: Weights,
+    images: Images,
+    valid: jax.Array,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """Sums of the 'loss' and 'mistake' over the valid ones of a batch, and their 'count'.
+
+    images and valid, (examples,), are this device's share.
+    """
+    sums = _sums(learner, weights, images, valid) | {'count': jnp.sum(valid)}
+    return jax.lax.psum(sums, axis_name) if axis_name else sums
+
+
+def _sums(learner, weights, images, counted):
+    loss = widened(learner.loss, learner.precision)
+    forward, batch = cast((weights['forward'], images.batch()), learner.precision)
+    logits = learner.network.states(forward, batch['image'])[-1]
+    values = {'loss': loss.value(logits, batch['label'])}
+    if loss.mistake:
+        values['mistake'] = loss.mistake(logits, batch['label'])
+    return {name: jnp.sum(jnp.where(counted, value, 0)) for name, value in values.items()}

@@ -1,7 +1,10 @@
 """The training loop: one run, from a resolved configuration to the summary in its workdir."""
 
+import contextlib
 import functools
+import io
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,9 @@ import jax
 from bioprop import step
 from bioprop.checkpoint import Checkpoints
 from bioprop.errors import UserError
-from bioprop.parallel import place, spread
+from bioprop.feeds import make_feed
+from bioprop.parallel import Replicas
+from bioprop.preemption import Preempted, watched
 from bioprop.report import (
     banner,
     best_of,
@@ -37,61 +42,59 @@ class Diverged(UserError):
 def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[str, Any]:
     """Trains for config['epochs'], from the last checkpoint in the workdir on; returns the summary.
 
-    Raises Diverged when a number is not finite, and UserError for bad input; what was
-    saved is kept.
+    With several processes each calls this, with one workdir that all of them can read; the first
+    writes. Raises Diverged when a number is not finite, Preempted when told to end, and UserError
+    for bad input; what was saved is kept.
     """
-    run = make_run(config, jax.local_device_count())
-    init = jax.jit(functools.partial(step.init_state, run.learner))
-    state = init(jax.random.key(config['seed']), run.hparams)
-    state, parts, hparams = place((state, run.parts, run.hparams), run.devices)
+    replicas = Replicas(config['parallel'], tuple(jax.devices()))
+    run = make_run(config, len(replicas.devices))
+    init = functools.partial(step.init_state, run.learner)
+    state = replicas.make(lambda seed: init(jax.random.key(seed), run.hparams), config['seed'])
 
     # -- The workdir, and where the last process left off
-    open_workdir(workdir, config, overrides)
+    first = jax.process_index() == 0  # the process that writes
+    if first:
+        open_workdir(workdir, config, overrides)
+    replicas.meet('workdir')
     checkpoints = Checkpoints(workdir / 'checkpoints')
-    position = checkpoints.latest() or 0
-    if position:
-        state = checkpoints.restore(position, state)
-    metrics = Metrics(workdir, position)
+    position, state = checkpoints.restore_latest(replicas.shared(state))
+    state = replicas.own(state)
+    metrics = Metrics(workdir, position, writes=first)
     if position != (metrics.records[-1]['step'] if metrics.records else 0):
         raise UserError(
             f'{workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
             'checkpoint stands. Restore it, or start again in another --workdir.'
         )
-    console = Console()
+    console = Console(sys.stdout if first else io.StringIO())
     console.banner(banner(config, run, state, workdir, position))
-
-    # -- The compiled programs
-    @functools.cache
-    def train_steps(turns, steps):
-        function = functools.partial(step.train_steps, run.learner, turns, run.batch_size, steps)
-        arguments = (state, parts['train'], hparams)
-        return spread(function, run.devices, arguments, donate=(0,))
-
-    @functools.cache
-    def evaluate(part):
-        function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
-        return spread(function, run.devices, (state.weights, parts[part]))
+    feed = make_feed(run, replicas, config, state)
+    feed.compile_sums(parts_of(run.learner))
 
     def score(weights, part):
-        images = parts[part]
-        sums = evaluate(part)(weights, images)
-        return scores_of(run.learner, part, sums, len(images.image))
+        return scores_of(run.learner, part, *feed.sums(weights, part))
+
+    def summary(**scores):
+        content = summarise(config, metrics.records, measure, **scores)
+        if first:
+            write_json(workdir / 'summary.json', content)
+        return content
 
     # -- The loop
     start, last = position, config['epochs'] * run.steps_per_epoch
     measure = measure_of(run.learner.loss)
     lowest = lowest_of(metrics.records, measure)
-    for part in parts_of(run.learner):
-        evaluate(part)
     spent, saved = 0.0, time.monotonic()
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(checkpoints.close)
+        stack.callback(metrics.close)
+        told_to_end = stack.enter_context(watched())
         for call in calls(config, run, position):
-            program = train_steps(call.turns, call.steps)
+            program = feed.program(call)
             began = time.perf_counter()
-            state, values = program(state, parts['train'], hparams)
-            values = {name: float(value) for name, value in values.items()}
+            state, values = program(state)
             trained = time.perf_counter()
             if not values.pop('finite') or not all(map(math.isfinite, values.values())):
+                summary(diverged=True)
                 raise Diverged(
                     f'diverged in epoch {call.epoch}: a number is not finite. Run the same command '
                     'with a smaller --config.lr (or inverse_lr): it starts afresh in the same '
@@ -108,26 +111,24 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
                 rank = scores[f'validation_{measure}']
             improved = rank is not None and rank < lowest
             lowest = rank if improved else lowest
-            due = time.monotonic() - saved >= config['checkpoint_seconds']
-            if improved or due or call.last:
-                checkpoints.save(call.position, state, rank)
+            due = replicas.agree(time.monotonic() - saved >= config['checkpoint_seconds'])
+            preempted = told_to_end(call.position)
+            if improved or due or preempted or call.last:
+                checkpoints.save(call.position, replicas.shared(state), rank)
                 saved = time.monotonic()
             spent += time.perf_counter() - began
             left = spent / (call.position - start) * (last - call.position)
             line = progress_line(config, metrics.records, measure, lowest, left)
             console.progress(line, keep=rank is not None)
+            if preempted and not call.last:
+                checkpoints.wait()
+                raise Preempted(
+                    f'told to end; saved at step {call.position:,} of {last:,}. '
+                    'Run the same command to go on.'
+                )
         checkpoints.wait()
         best = best_of(metrics.records, measure)
-        best_state = checkpoints.restore(best['step'], state)
-        summary = summarise(config, metrics.records, measure, **score(best_state.weights, 'train'))
-    except Diverged:
-        write_json(
-            workdir / 'summary.json', summarise(config, metrics.records, measure, diverged=True)
-        )
-        raise
-    finally:
-        metrics.close()
-        checkpoints.close()
-    write_json(workdir / 'summary.json', summary)
-    console.banner((name, rounded(value)) for name, value in summary.items())
-    return summary
+        best_state = checkpoints.restore(best['step'], replicas.shared(state))
+        found = summary(**score(replicas.own(best_state).weights, 'train'))
+    console.banner((name, rounded(value)) for name, value in found.items())
+    return found

@@ -14,7 +14,8 @@ from bioprop.errors import UserError
 from bioprop.writers import write_json
 
 PACKAGES = ('bioprop', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
-MOVABLE = ('data_dir', 'checkpoint_seconds')  # keys that do not change what is run
+# Keys that do not change what is run.
+MOVABLE = ('data_dir', 'checkpoint_seconds', 'parallel', 'accumulate')
 ABANDONED = 'abandoned-'
 
 

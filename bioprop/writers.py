@@ -67,12 +67,16 @@ class Board:
 class Metrics:
     """The records of a run, in metrics.jsonl and on TensorBoard, each once whatever was killed.
 
-    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training.
+    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training. Of the
+    processes of a run one `writes`; the others have the records only.
     """
 
-    def __init__(self, workdir: Path, last_step: int):
+    def __init__(self, workdir: Path, last_step: int, writes: bool = True):
         path = workdir / 'metrics.jsonl'
         self.records = read_records(path, last_step)
+        self._writes = writes
+        if not writes:
+            return
         write_whole(path, ''.join(json.dumps(record) + '\n' for record in self.records))
         self._file = path.open('a')
         self._board = Board(workdir / 'tensorboard', last_step + 1)
@@ -80,6 +84,8 @@ class Metrics:
     def write(self, record: Record) -> None:
         """Appends the record; it is in the files when this returns."""
         self.records.append(record)
+        if not self._writes:
+            return
         self._file.write(json.dumps(record) + '\n')
         self._file.flush()
         curve = '/'.join(filter(None, (record['kind'], record.get('phase'))))
@@ -92,6 +98,8 @@ class Metrics:
 
     def close(self) -> None:
         """Closes the files."""
+        if not self._writes:
+            return
         self._file.close()
         self._board.close()
 

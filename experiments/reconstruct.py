@@ -43,7 +43,7 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
         state = checkpoints.restore(best_of(records, measure)['step'], state)
     finally:
         checkpoints.close()
-    images = run.parts['test'].batch(jnp.asarray(places))['image']
+    images = run.parts['test'].at(jnp.asarray(places)).batch()['image']
     logits = run.learner.network.states(state.weights['forward'], images)[-1]
     shape = images.shape[:3]
     return np.asarray(images).reshape(shape), np.asarray(loss.output(logits)).reshape(shape)

@@ -120,20 +120,26 @@ def test_changed_config_is_refused_with_its_keys(finished):
     assert (workdir / 'config.json').read_text() == before
 
 
-def test_damaged_checkpoint_names_the_cure(finished, tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(finished, tmp_path):
     workdir = tmp_path / 'copy'
     subprocess.run(['cp', '-r', finished[0], workdir], check=True)
-    last = workdir / 'checkpoints' / '18'
-    for file in last.rglob('*'):
-        if file.is_file() and file.stat().st_size > 2000:
-            os.truncate(file, 1000)
-    refused(bioprop(workdir), str(last), 'damaged', 'Delete that folder')
-    subprocess.run(['rm', '-r', last], check=True)
+
+    def truncate(step):
+        for file in (workdir / 'checkpoints' / str(step)).rglob('*'):
+            if file.is_file() and file.stat().st_size > 2000:
+                os.truncate(file, 1000)
+
+    truncate(18)
     done = bioprop(workdir)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
+    assert 'checkpoint 18 is damaged' in done.stderr
     assert 'resumed at step 9' in done.stdout
+    assert (workdir / 'damaged-checkpoint-18').is_dir()
     one, two = (json.loads((w / 'summary.json').read_text()) for w in (workdir, finished[0]))
     assert without_times(one) == without_times(two)
+    truncate(9)
+    truncate(18)
+    refused(bioprop(workdir), 'damaged', 'Delete that folder')
 
 
 def test_argument_string_equals_override(tmp_path):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from problems import CLASSES, HPARAMS, IN_SHAPE, feedforward, make_rule, numpy, random_like
+from learners import make_hparams, make_images, make_learner, random_state, replicas
+from problems import feedforward, numpy
 
 from bioprop import optim, parallel, step
 from bioprop.data.augment import crop_and_flip
@@ -17,49 +18,12 @@ from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import Rule
 
 pytestmark = pytest.mark.usefixtures('quick')
-DEVICES, EXAMPLES, BATCH = 8, 37, 16
+DEVICES, BATCH = 8, 16
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
 
 
-def make_learner(name, optimizer='adam', hidden=(5, 3), net='fc', **options):
-    """A learner of a small net; options are those of both sides' optimiser."""
-
-    def make(hparams):
-        return optim.optimizer(optimizer, hparams['lr'], **options)
-
-    network, rule = feedforward(IN_SHAPE, hidden, CLASSES, net=net), make_rule(name)
-    return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
-
-
-def make_hparams(lr=0.01):
-    return {name: jnp.asarray(value, float) for name, value in (HPARAMS | {'lr': lr}).items()}
-
-
-def make_images(examples=EXAMPLES):
-    random = np.random.default_rng(1)
-    return step.Images(
-        image=jnp.asarray(random.integers(256, size=(examples, *IN_SHAPE)), jnp.uint8),
-        label=jnp.asarray(random.integers(CLASSES, size=examples), jnp.int32),
-        mean=jnp.asarray([100.0], float),
-        std=jnp.asarray([50.0], float),
-    )
-
-
 def make_batch():
-    return make_images().batch(jnp.arange(BATCH)) | {'index': jnp.arange(BATCH)}
-
-
-def random_state(learner):
-    """A state in the middle of a run: random weights and biases, moments and counts not zero."""
-    state = step.init_state(learner, jax.random.key(0), make_hparams())
-    random = np.random.default_rng(2)
-    weights = random_like(random, state.weights)
-    optimizer = jax.tree.map(
-        lambda x: x + 3 if jnp.issubdtype(x.dtype, jnp.integer)
-        else jnp.asarray(random.uniform(0.1, 1, size=x.shape), x.dtype),
-        state.optimizer,
-    )  # fmt: skip
-    return state._replace(weights=weights, optimizer=optimizer, step=state.step + 4)
+    return make_images().at(jnp.arange(BATCH)).batch() | {'index': jnp.arange(BATCH)}
 
 
 def run_step(learner, turns, state):
@@ -201,9 +165,15 @@ def test_unknown_optimizer_or_option_is_a_user_error():
 # ------------------------------------------------------------------ many steps
 
 
-def train(learner, turns, steps=2, devices=1):
+def train(learner, turns, steps=2, devices=1, mode='pmap'):
     function = functools.partial(step.train_steps, learner, turns, BATCH, steps)
-    return lambda *arguments: parallel.spread(function, devices, arguments)(*arguments)
+
+    def run(*arguments):
+        team = replicas(devices, mode)
+        arguments = team.place(arguments)
+        return team.spread(function, arguments)(*arguments)
+
+    return run
 
 
 @pytest.mark.parametrize('name', ['fa', 'dfa', 'ao_sdtp'])
@@ -287,13 +257,14 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize('mode', parallel.MODES)
 @pytest.mark.parametrize(('name', 'turns'), CASES)
-def test_eight_devices_equal_one(name, turns, x64):
+def test_eight_devices_equal_one(name, turns, mode, x64):
     """Every rule, and the target rules under every pass of every schedule."""
     learner = make_learner(name)
     state, images, hparams = random_state(learner), make_images(), make_hparams()
     expected, metrics = train(learner, turns)(state, images, hparams)
-    spread = train(learner, turns, devices=DEVICES)(state, images, hparams)
+    spread = train(learner, turns, devices=DEVICES, mode=mode)(state, images, hparams)
     close(numpy(spread), numpy((expected, metrics)))
     for side in {side for sides in turns for side in sides}:
         assert_moved(state, expected, side, turns=2)
@@ -319,9 +290,9 @@ def test_training_sees_augmented_images_with_their_labels_and_evaluation_does_no
 
 def test_what_is_to_be_reconstructed_is_the_augmented_image():
     images = make_images()._replace(label=None)
-    batch = images.batch(jnp.arange(BATCH), lambda pixels: 255 - pixels)
+    batch = images.at(jnp.arange(BATCH)).batch(lambda pixels: 255 - pixels)
     np.testing.assert_array_equal(batch['label'], batch['image'].reshape(BATCH, -1))
-    assert (batch['image'] != images.batch(jnp.arange(BATCH))['image']).any()
+    assert (batch['image'] != images.at(jnp.arange(BATCH)).batch()['image']).any()
 
 
 def bytes_of(key):
@@ -384,13 +355,17 @@ def numpy_losses(weights, image, label):
     return losses, logits.argmax(-1) != label
 
 
-@pytest.mark.parametrize('devices', [1, DEVICES])
+@pytest.mark.parametrize(
+    ('devices', 'mode'), [(1, 'pmap'), (DEVICES, 'pmap'), (DEVICES, 'shard_map')]
+)
 @pytest.mark.parametrize(('examples', 'batch_size'), [(37, 16), (37, 12), (5, 16)])
-def test_evaluation_counts_every_example_once(examples, batch_size, devices, x64):
+def test_evaluation_counts_every_example_once(examples, batch_size, devices, mode, x64):
     learner, images = make_learner('bp'), make_images(examples)
     weights = random_state(learner).weights
     function = functools.partial(step.evaluate, learner, batch_size)
-    run = parallel.spread(function, devices, (weights, images))
+    team = replicas(devices, mode)
+    weights, images = team.place((weights, images))
+    run = team.spread(function, (weights, images))
     image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
     losses, mistakes = numpy_losses(weights, image, label)
     close(run(weights, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})

@@ -26,6 +26,16 @@ class Dataset(NamedTuple):
     std: np.ndarray
 
     @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.train.image.shape[1:]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of examples of each part."""
+        return {name: len(part.label) for name, part in self.parts.items()}
+
+    @property
     def parts(self) -> dict[str, Part]:
         """The three parts by name."""
         return {'train': self.train, 'validation': self.validation, 'test': self.test}

@@ -37,7 +37,8 @@ def architecture(dataset: str, net: str) -> dict:
     except KeyError:
         raise UserError(
             f'the paper has no net={net} for {dataset!r}: set --config.hidden=(LAYERS), or '
-            '--config.paper_dataset=mnist or cifar10 to take the net and settings of that set'
+            '--config.paper_dataset=mnist, cifar10 or imagenet to take the net and settings of that'
+            ' set'
         ) from None
 
 
@@ -54,7 +55,7 @@ def hidden_layers(dataset: str, net: str) -> tuple:
 
 def auxiliary_units(dataset: str) -> int:
     """The width of AO-SDTP's auxiliary outputs: the paper's on CIFAR-10, ours elsewhere."""
-    return 512 if dataset == 'cifar10' else 256
+    return 512 if dataset in ('cifar10', 'imagenet') else 256
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:
