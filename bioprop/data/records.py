@@ -4,7 +4,9 @@ Both file formats are read without TensorFlow: array_record by its own reader, t
 of offsets. Paths are etils.epath's: local ones, and those of cloud storage.
 """
 
+import bisect
 import functools
+import itertools
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -33,19 +35,19 @@ class Records:
         self.made = made
         info = made.info.splits[split]
         self.paths, self.counts = info.filepaths, info.shard_lengths
-        self.ends = np.cumsum(self.counts)
+        self.ends = list(itertools.accumulate(self.counts))
         _check_presence(made, self.paths)
         if made.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
             _allow_open_files(len(self.paths))
         self._reader = functools.cache(self._open)
 
     def __len__(self):
-        return int(self.ends[-1])
+        return self.ends[-1]
 
     def place(self, number: int) -> tuple[int, int]:
         """(file, place in it) of a record; the file is one of `paths`."""
-        file = int(np.searchsorted(self.ends, number, side='right'))
-        return file, number - int(self.ends[file]) + self.counts[file]
+        file = bisect.bisect_right(self.ends, number)
+        return file, number - self.ends[file] + self.counts[file]
 
     def __getitem__(self, number: int) -> bytes:
         file, place = self.place(number)

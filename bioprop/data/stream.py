@@ -197,8 +197,8 @@ class Stream:
     def _too_many(self, damaged: list[Damage], seen: int) -> UserError:
         where, reason = self._describe(damaged[-1])
         return UserError(
-            f'{len(damaged)} of {seen} images are damaged, more than {self.damaged_share:.1%}; the '
-            f' last is {where}: {reason}.\n{again(self.records.made)}'
+            f'{len(damaged)} of {seen} images are damaged, more than {self.damaged_share:.1%}; '
+            f'the last is {where}: {reason}.\n{again(self.records.made)}'
         )
 
 
