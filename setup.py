@@ -7,6 +7,7 @@ EXPERIMENTS = [
     'matplotlib>=3.9',
     'tabulate>=0.9',
 ]  # of experiments/, but for benchmark
+IMAGENET = ['grain>=0.2.18']
 
 setup(
     name='bioprop',
@@ -36,9 +37,16 @@ setup(
         'tensorflow-datasets>=4.9.9',
     ],
     extras_require={
-        'test': [*EXPERIMENTS, 'hypothesis>=6.100', 'pytest>=8.0', 'ruff>=0.15'],
+        'test': [
+            *EXPERIMENTS,
+            *IMAGENET,
+            'hypothesis>=6.100',
+            'pillow>=10.0',
+            'pytest>=8.0',
+            'ruff>=0.15',
+        ],
         'experiments': EXPERIMENTS,
-        'imagenet': ['grain>=0.2.15', 'pillow>=10.0'],
+        'imagenet': IMAGENET,
         'prepare': ['tensorflow>=2.20'],
     },
 )

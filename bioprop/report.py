@@ -120,7 +120,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         f'{parameter_count(state.weights[side]):,} {side}'
         for side in ('forward', 'feedback', 'fixed')
     )
-    sizes = ', '.join(f'{count:,} {name}' for name, count in run.data.sizes.items())
+    sizes = ', '.join(f'{part.examples:,} {name}' for name, part in run.data.parts.items())
     augmented = ', training images cropped and flipped' if config['augment'] else ''
     steps = run.steps_per_epoch
     hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)

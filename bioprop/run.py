@@ -19,7 +19,7 @@ class Run(NamedTuple):
     """What a configuration stands for, ready to be stepped."""
 
     learner: step.Learner
-    data: sets.Dataset | stream.Streams
+    data: sets.Dataset
     parts: dict[str, Any]  # 'train', 'validation', 'test': step.Images on the device, or streams
     hparams: step.Hparams
     passes: tuple  # of the schedule, restricted to the sides that the rule trains
@@ -37,7 +37,7 @@ def make_run(config: dict[str, Any], devices: int = 1) -> Run:
     """Finds the data and builds the learner. Raises UserError for what does not fit together."""
     data = load(config)
     learner = make_learner(config, data)
-    batch_size, examples = config['batch_size'], data.sizes['train']
+    batch_size, examples = config['batch_size'], data.train.examples
     parts = devices * config['accumulate']
     if batch_size % parts:
         raise UserError(
@@ -65,12 +65,12 @@ def make_run(config: dict[str, Any], devices: int = 1) -> Run:
     )
 
 
-def load(config: dict[str, Any]) -> sets.Dataset | stream.Streams:
+def load(config: dict[str, Any]) -> sets.Dataset:
     """The data of a configuration: in memory, or as streams of crops where it has image_size."""
-    where = config['dataset'], config['validation_fraction'], config['data_dir']
+    name, folder, held_out = (config[x] for x in ('dataset', 'data_dir', 'validation_fraction'))
     if config['image_size'] is None:
-        return sets.load(*where)
-    return stream.open_streams(*where, config['image_size'], config['augment'])
+        return sets.load(name, held_out, folder)
+    return stream.open_stream(name, folder, config['image_size'], held_out, config['augment'])
 
 
 def make_hparams(config: dict[str, Any], learner: step.Learner) -> step.Hparams:
@@ -114,10 +114,10 @@ def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
         )
 
 
-def make_learner(config: dict[str, Any], data: sets.Dataset | stream.Streams) -> step.Learner:
+def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
     """The network, rule, loss, optimisers and augmentation that a resolved configuration names."""
     rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
-    in_shape = data.in_shape
+    in_shape = data.train.in_shape
     if loss.reconstructs and in_shape[-1] != 1:
         raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
     outputs = math.prod(in_shape) if loss.reconstructs else data.classes

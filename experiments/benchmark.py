@@ -6,6 +6,7 @@ python -m experiments.benchmark epoch            an epoch of BP through the trai
 python -m experiments.benchmark population       many runs as one program, and one after another
 python -m experiments.benchmark local            a locally connected layer, three shapes
 python -m experiments.benchmark local --full     also every local layer of the paper's nets
+python -m experiments.benchmark input            training crops from JPEGs, images a second
 
 Prints a table; --json=FILE writes its rows with what they were measured on. Times are the least
 over interleaved calls. For steady figures use one core: taskset -c 0 python -m ...; --seconds is
@@ -19,10 +20,16 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bioprop.workdir import hardware, provenance
-from experiments.benchmarks import epoch, local, population, step
+from experiments.benchmarks import epoch, input, local, population, step
 from experiments.launch import divide_cpu
 
-BENCHMARKS = {'step': step, 'epoch': epoch, 'population': population, 'local': local}
+BENCHMARKS = {
+    'step': step,
+    'epoch': epoch,
+    'population': population,
+    'local': local,
+    'input': input,
+}
 BATCH = flags.DEFINE_integer('batch_size', None, "Examples a step; default: the benchmark's own.")
 SECONDS = flags.DEFINE_float('seconds', 40.0, 'Time to spend on measuring.', lower_bound=1.0)
 JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')

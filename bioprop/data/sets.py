@@ -1,6 +1,6 @@
-"""Data sets as three parts in memory: training, held-out validation, test."""
+"""Data sets as three parts: training, held-out validation, test. Those that fit are in memory."""
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,34 +14,37 @@ class Part(NamedTuple):
     image: np.ndarray  # (n, height, width, channels), uint8
     label: np.ndarray  # (n,), int32
 
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return len(self.label)
 
-class Dataset(NamedTuple):
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.image.shape[1:]
+
+
+P = TypeVar('P')  # Part, or data.stream.Stream
+
+
+class Dataset(NamedTuple, Generic[P]):
     """Inputs are (pixel - mean) / std, per channel, in units of pixels."""
 
-    train: Part
-    validation: Part
-    test: Part
+    train: P
+    validation: P
+    test: P
     classes: int
     mean: np.ndarray
     std: np.ndarray
 
     @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Of one image."""
-        return self.train.image.shape[1:]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The number of examples of each part."""
-        return {name: len(part.label) for name, part in self.parts.items()}
-
-    @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, P]:
         """The three parts by name."""
         return {'train': self.train, 'validation': self.validation, 'test': self.test}
 
 
-def load(name: str, validation_fraction: float, data_dir: str | None = None) -> Dataset:
+def load(name: str, validation_fraction: float, data_dir: str | None = None) -> Dataset[Part]:
     """mnist_mini, which ships with bioprop, or any prepared TFDS image classification set.
 
     The last part of the training set is held out for validation. Grey images are scaled to [0, 1],
@@ -52,21 +55,27 @@ def load(name: str, validation_fraction: float, data_dir: str | None = None) -> 
     else:
         splits, classes = tfds_arrays.load(name, data_dir)
     images, labels = splits['train']
-    kept = len(labels) - round(validation_fraction * len(labels))
-    if not 0 < kept < len(labels):
-        raise UserError(
-            f'validation_fraction = {validation_fraction} leaves an empty part of {name!r}'
-        )
-    train = Part(images[:kept], labels[:kept])
+    count = kept(name, len(labels), validation_fraction)
+    train = Part(images[:count], labels[:count])
     mean, std = _scaling(train.image)
     return Dataset(
         train,
-        Part(images[kept:], labels[kept:]),
+        Part(images[count:], labels[count:]),
         Part(*splits['test']),
         classes,
         mean,
         std,
     )
+
+
+def kept(name: str, count: int, validation_fraction: float) -> int:
+    """How many of the training images are left to train on. Raises UserError if none, or all."""
+    left = count - round(validation_fraction * count)
+    if not 0 < left < count:
+        raise UserError(
+            f'validation_fraction = {validation_fraction} leaves an empty part of {name!r}'
+        )
+    return left
 
 
 def _scaling(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,25 +1,23 @@
 """Whole TFDS image classification sets as arrays, without TensorFlow.
 
-Both file formats are read: array_record by its own reader, tfrecord by `data.tfrecord`. Files are
-read one by one (not through `as_data_source`), so that an error can name the one that is damaged.
+Files are read one by one (not through `as_data_source`), so that an error can name the one that is
+damaged.
 """
 
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python import array_record_module
 from etils import epath
 from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core import read_only_builder
 
-from bioprop.data import tfrecord
+from bioprop.data import records
 from bioprop.errors import UserError, unknown
 
-CHUNK = 1000  # examples read at a time
 USUAL = ('mnist_mini', 'mnist', 'fashion_mnist', 'cifar10', 'imagenet2012')  # of some 300
 
 
@@ -69,8 +67,15 @@ def load(
 
     Raises UserError for a set without those splits and features, or for damaged files.
     """
-    made = builder(name, data_dir)
-    for split in ('train', 'test'):
+    made, splits = builder(name, data_dir), ('train', 'test')
+    classes = check(made, splits)
+    return {split: _arrays(made, split) for split in splits}, classes
+
+
+def check(made: tfds.core.DatasetBuilder, splits: Iterable[str]) -> int:
+    """The number of classes. Raises UserError for a set without those splits, images and labels."""
+    name = made.name
+    for split in splits:
         if split not in made.info.splits:
             raise UserError(f'data set {name!r} has no split {split!r}: {list(made.info.splits)}')
     for feature in ('image', 'label'):
@@ -81,7 +86,7 @@ def load(
         raise UserError(
             f'data set {name!r} has no 8-bit images with class labels: {image}, {label}'
         )
-    return {split: _arrays(made, split) for split in ('train', 'test')}, label.num_classes
+    return label.num_classes
 
 
 def _arrays(made: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -98,39 +103,18 @@ def _read(made: tfds.core.DatasetBuilder, path: epath.Path, images: np.ndarray) 
     """Fills images from one file, and returns their labels."""
     labels = []
     try:
-        for record in _records(path, made.info.file_format):
+        for record in records.in_order(path, made.info.file_format):
             example = made.info.features.deserialize_example_np(record)
             images[len(labels)] = example['image']
             labels.append(int(example['label']))
         if len(labels) < len(images):
             raise ValueError(f'it ends after {len(labels)} of {len(images)} examples')
     except IndexError as error:
-        raise _damaged(
+        raise records.damaged(
             made, path, f'it has more than the expected {len(images)} examples'
         ) from error
     except UserError:
         raise
     except Exception as error:  # whatever its decoders make of a damaged file
-        raise _damaged(made, path, error) from error
+        raise records.damaged(made, path, error) from error
     return labels
-
-
-def _damaged(made: tfds.core.DatasetBuilder, path: epath.Path, error: object) -> UserError:
-    return UserError(
-        f'cannot read {path}: {error}\n'
-        f'Copy the set again; or delete {made.data_dir} and prepare it again:\n'
-        f'  python -m bioprop.data.prepare {made.name}'
-    )
-
-
-def _records(path: epath.Path, file_format: tfds.core.FileFormat) -> Iterator[bytes]:
-    if file_format == tfds.core.FileFormat.TFRECORD:
-        yield from tfrecord.records(path)
-    elif file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        reader = array_record_module.ArrayRecordReader(os.fspath(path))
-        if not reader.ok():
-            reader.close()  # raises the reason
-        for first in range(0, reader.num_records(), CHUNK):
-            yield from reader.read(first, min(first + CHUNK, reader.num_records()))
-    else:
-        raise ValueError(f'bioprop reads array_record and tfrecord, not {file_format.value}')

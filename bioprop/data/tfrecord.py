@@ -39,3 +39,13 @@ def records(path: epath.PathLike) -> Iterator[bytes]:
         for offset, length in offsets(path):
             file.seek(offset)
             yield file.read(length)
+
+
+def read(path: epath.PathLike, offset: int, length: int) -> bytes:
+    """One record. Raises ValueError if the file is shorter than its index says."""
+    with epath.Path(path).open('rb') as file:
+        file.seek(offset)
+        record = file.read(length)
+    if len(record) < length:
+        raise ValueError(f'it ends inside the record at byte {offset}')
+    return record

@@ -1,0 +1,86 @@
+"""Training crops from JPEGs: the stream against the same decoding and cropping in bare threads.
+
+`threads` has the encoded images in memory and hands them to as many threads as there are cores, no
+grain, with whole batches stacked. `stream` reads them from files, in its shuffled order, too.
+"""
+
+import concurrent.futures
+import functools
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from bioprop.data import crops
+from bioprop.data.stream import RUN, Stream, open_stream, read
+from bioprop.workdir import cores
+from experiments.benchmarks import photographs, timing
+
+IMAGENET_DIR = flags.DEFINE_string(
+    'imagenet_dir',
+    None,
+    'input: folder of a prepared imagenet2012. Default: synthetic photographs of 256 x 256.',
+)
+SIZE, IMAGES = 224, 1024
+BATCHES = 8  # in one call
+
+
+def default_batch() -> int:
+    """Examples a batch."""
+    return 256
+
+
+def in_threads(images: list[bytes], batch_size: int) -> None:
+    """Decodes, crops, mirrors and stacks BATCHES batches in bare threads."""
+
+    def run(first: int) -> list[np.ndarray]:
+        places = range(first, min(first + RUN, batch_size))
+        return [
+            crops.training_crop(
+                images[place % len(images)], np.random.default_rng((0, place)), SIZE
+            )
+            for place in places
+        ]
+
+    firsts = range(0, batch_size, RUN)
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        done = pool.map(run, [first for _ in range(BATCHES) for first in firsts])
+        for _ in range(BATCHES):
+            np.stack([image for _ in firsts for image in next(done)])
+
+
+def in_stream(stream: Stream, batch_size: int) -> None:
+    """Takes BATCHES batches; what has been read ahead by then is paid for, too."""
+    batches = stream.training(0, batch_size)
+    for _ in range(BATCHES):
+        next(batches)
+    batches.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith('grain-prefetch'):
+            thread.join()
+
+
+def rows(batch_size: int, seconds: float) -> list[dict]:
+    """One row a contestant: images per second, and the ratio to bare threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        name, data_dir = 'imagenet2012', IMAGENET_DIR.value
+        if data_dir is None:
+            name, data_dir = photographs.NAME, folder
+            photographs.write(Path(folder), max(IMAGES, 2 * batch_size), 256)
+        stream = open_stream(name, data_dir, SIZE, 0.01).train
+        images = [read(stream.records, number)[0] for number in range(min(IMAGES, len(stream)))]
+        contestants = {
+            'threads': functools.partial(in_threads, images, batch_size),
+            'stream': functools.partial(in_stream, stream, batch_size),
+        }
+        least = timing.interleave(contestants, seconds)
+    return [
+        {
+            'contestant': contestant,
+            'images_per_second': 1e3 * BATCHES * batch_size / took,
+            'ratio_to_threads': least['threads'] / took,
+        }
+        for contestant, took in least.items()
+    ]
