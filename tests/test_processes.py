@@ -1,0 +1,167 @@
+"""A streamed run is the same on one device, on eight of one process, and on those of two."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from test_stream import write_photos
+
+from bioprop.parallel import MODES
+
+ROOT = Path(__file__).parent.parent
+SPLITS = {'train': (40, 32), 'validation': (6, 5)}  # examples in each file
+TIMES = ('seconds', 'examples_per_second')
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('photos')
+    write_photos(folder, 'array_record', SPLITS)
+    return folder
+
+
+def start(photos, workdir, *options, devices=1, schedule='parallel', rule='ao_sdtp', more=()):
+    """Starts main on a small locally connected net, in double precision."""
+    command = [
+        sys.executable, '-m', 'bioprop.main', f'--config=configs/imagenet_{rule}.py',
+        f'--workdir={workdir}', f'--config.data_dir={photos}', '--config.dataset=photos',
+        '--config.paper_dataset=imagenet', '--config.image_size=16', '--config.batch_size=16',
+        '--config.hidden=((3,4,2),(3,6,2),12)', '--config.validation_fraction=0.1',
+        '--config.eval_batch_size=12', '--config.epochs=2', '--config.steps_per_call=3',
+        '--config.checkpoint_seconds=0', f'--config.schedule={schedule}', *more, *options,
+    ]  # fmt: skip
+    environment = os.environ | {
+        'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_ENABLE_X64': '1',
+    }  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def start_two(photos, workdir, *options, **settings):
+    """Two processes of four devices each."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    team = ('--distributed', f'--coordinator=localhost:{port}', '--processes=2')
+    return [
+        start(photos, workdir, *team, f'--process={i}', *options, devices=4, **settings)
+        for i in range(2)
+    ]
+
+
+def finish(*processes, status=0):
+    for process in processes:
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == status, out + error
+    return out, error
+
+
+def outcome(workdir):
+    """(state, records and summary without times) of a finished run."""
+    folder = workdir / 'checkpoints'
+    last = max(int(path.name) for path in folder.glob('*') if path.name.isdigit())
+    checkpoint, reader = folder / str(last) / 'default', ocp.StandardCheckpointer()
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state = reader.restore(
+        checkpoint,
+        jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
+            reader.metadata(checkpoint).item_metadata.tree,
+        ),
+    )
+    state['key'] = jax.random.key_data(state['key'])
+    records = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    summary = json.loads((workdir / 'summary.json').read_text())
+    told = [{k: v for k, v in each.items() if k not in TIMES} for each in (*records, summary)]
+    return jax.tree.map(np.asarray, state), told
+
+
+def assert_alike(one, two):
+    (state, told), (expected, expected_told) = outcome(one), outcome(two)
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    assert len(told) == len(expected_told)
+    for a, b in zip(told, expected_told, strict=True):
+        assert a == {
+            name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+            for name, value in b.items()
+        }
+
+
+@pytest.fixture(scope='module')
+def alone(photos, tmp_path_factory):
+    """The run on one device."""
+    workdir = tmp_path_factory.mktemp('alone') / 'run'
+    finish(start(photos, workdir))
+    return workdir
+
+
+def test_a_streamed_run_evaluates_every_image_once(alone, photos):
+    """The errors are whole numbers of the 7 held-out and the 11 test images."""
+    evaluations = [r for r in outcome(alone)[1][:-1] if r['kind'] == 'eval']
+    assert len(evaluations) == 2
+    for record in evaluations:
+        for part, count in (('validation', 7), ('test', 11)):
+            wrong = record[f'{part}_error'] * count / 100
+            assert wrong == pytest.approx(round(wrong), abs=1e-9)
+    assert evaluations[-1]['step'] == 2 * (65 // 16)
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos, mode, tmp_path):
+    chosen = f'--config.parallel={mode}'
+    finish(start(photos, tmp_path / 'eight', chosen, devices=8))
+    assert_alike(tmp_path / 'eight', alone)
+    finish(*start_two(photos, tmp_path / 'two', chosen, '--config.accumulate=2'))
+    assert_alike(tmp_path / 'two', alone)
+
+
+def wait_for(workdir, step, *processes):
+    """Returns once a checkpoint of that step, or a later one, is there."""
+    def steps():
+        names = (path.name for path in (workdir / 'checkpoints').glob('*'))
+        return [int(name) for name in names if name.isdigit()]
+
+    while max(steps(), default=0) < step:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+
+
+def test_told_to_end_it_saves_and_goes_on_bit_for_bit(photos, tmp_path):
+    options = ('--config.epochs=40', '--config.checkpoint_seconds=1000', '--config.eval_every=40')
+    finish(start(photos, tmp_path / 'calm', *options))
+    stormy = tmp_path / 'stormy'
+    process = start(photos, stormy, *options)
+    while not (stormy / 'metrics.jsonl').exists() or not (stormy / 'metrics.jsonl').stat().st_size:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, error = finish(process, status=143)
+    assert 'told to end; saved at step' in error
+    assert 'Traceback' not in error
+    out, _ = finish(start(photos, stormy, *options))
+    assert 'resumed at step' in out
+    (state, told), (expected, expected_told) = outcome(stormy), outcome(tmp_path / 'calm')
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    assert told == expected_told
+
+
+def test_two_processes_told_to_end_save_at_one_step_and_go_on(alone, photos, tmp_path):
+    workdir = tmp_path / 'two'
+    pair = start_two(photos, workdir)
+    wait_for(workdir, 3, *pair)
+    pair[1].send_signal(signal.SIGTERM)
+    _, error = finish(*pair, status=143)
+    finish(*start_two(photos, workdir))
+    assert_alike(workdir, alone)
