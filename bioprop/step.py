@@ -160,7 +160,8 @@ def train_steps(
         return train_step(learner, turns, state, batch, hparams, axis_name)
 
     state, metrics = jax.lax.scan(body, state, places.reshape(steps, batch_size))
-    leaves = jax.tree.leaves((state.weights, state.optimizer))
+    trained = {side: state.weights[side] for side in ('forward', 'feedback')}
+    leaves = jax.tree.leaves((trained, state.optimizer))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
     return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite}
 
