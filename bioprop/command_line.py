@@ -10,10 +10,13 @@ from bioprop.errors import UserError, fail, unknown
 from bioprop.preemption import Preempted
 
 
-def run(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
+def run(
+    main: Callable[[list[str]], None], choices: Sequence[str] = (), passes_on: bool = False
+) -> None:
     """Runs main(argv); whatever goes wrong ends in one message and a non-zero exit.
 
-    Where there are choices, the command takes one of them, which is argv[1].
+    Where there are choices, the command takes one of them, which is argv[1]. With passes_on, the
+    arguments after -- follow in argv, for another command.
     """
 
     def guarded(argv):
@@ -28,11 +31,13 @@ def run(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
         except KeyboardInterrupt:
             fail('interrupted; run the same command to resume', status=130)
 
-    app.run(guarded, flags_parser=functools.partial(_parse, choices))
+    app.run(guarded, flags_parser=functools.partial(_parse, choices, passes_on))
 
 
-def _parse(choices: Sequence[str], argv: list[str]) -> list[str]:
+def _parse(choices: Sequence[str], passes_on: bool, argv: list[str]) -> list[str]:
     """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
+    end = argv.index('--') if passes_on and '--' in argv else len(argv)
+    argv, others = argv[:end], argv[end + 1 :]
     logging.set_verbosity(logging.FATAL)  # what fails is said once, by `fail`
     try:
         rest = flags.FLAGS(argv)
@@ -45,10 +50,10 @@ def _parse(choices: Sequence[str], argv: list[str]) -> list[str]:
             fail(f'name one of: {", ".join(choices)}', status=2)
         if rest[1] not in choices:
             fail(unknown('choice', rest[1], choices), status=2)
-        return rest
+        return rest + others
     if len(rest) > 1:
         fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
-    return argv
+    return rest + others if passes_on else argv
 
 
 def _key(error: AttributeError) -> str:

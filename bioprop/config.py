@@ -60,6 +60,7 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.rule = rule  # bp, fa, dfa, dtp, sdtp, ao_sdtp, or your own as 'module:function'
     config.rule_options = ConfigDict()  # keyword arguments for your own rule's function
     config.auxiliary_units = config_dict.placeholder(int)  # of ao_sdtp
+    config.feedback = config_dict.placeholder(str)  # of dfa: stored, or regenerated in every step
     config.schedule = 'parallel'  # or alternating (by epoch), alternating_step
 
     config.epochs = 500

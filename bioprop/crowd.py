@@ -82,7 +82,8 @@ class Crowd:
         else:
             program = jax.pmap(
                 share,
-                in_axes=(0, 0, None),
+                # Nested, for pmap takes three plain axes to be those of three leaves.
+                in_axes=(0, 0, (None,) * len(shared)),
                 donate_argnums=given_away,
                 devices=jax.local_devices()[: self.devices],
             )

@@ -23,7 +23,8 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
 
     weights, batch, key and hparams are those of `rules.base`. aux is {'logits': (batch, outputs)}
     and, for a rule that has one, the scalar 'feedback_loss'; it has no gradient. Updates are those
-    of the forward and feedback weights; fixed weights, batch and hparams get zero.
+    of the forward and feedback weights; fixed weights, batch and hparams get zero. Keys among the
+    fixed weights ask for allow_int=True, or for the gradient by the other sides alone.
     """
 
     def forward(weights, batch, key, hparams):

@@ -17,6 +17,7 @@ from bioprop.precision import PRECISIONS
 from bioprop.step import SCHEDULES
 
 SOURCES = ('published', 'tuned')
+FEEDBACK = ('stored', 'regenerated')  # of dfa
 # Sets that use the published settings of another name.
 PAPER_SETS = {'mnist_mini': 'mnist', 'fashion_mnist': 'mnist', 'imagenet2012': 'imagenet'}
 ADAM = ('beta1', 'beta2', 'eps')
@@ -56,6 +57,12 @@ def resolve(config: ConfigDict) -> dict[str, Any]:
         resolved['auxiliary_units'] = default if units is None else units
     elif resolved['auxiliary_units'] is not None:
         raise UserError(f'auxiliary_units belong to ao_sdtp, not to rule {resolved["rule"]!r}')
+    if resolved['rule'] == 'dfa':
+        resolved['feedback'] = resolved['feedback'] or 'stored'
+        if resolved['feedback'] not in FEEDBACK:
+            raise unknown('feedback', resolved['feedback'], FEEDBACK)
+    elif resolved['feedback'] is not None:
+        raise UserError(f'feedback belongs to dfa, not to rule {resolved["rule"]!r}')
     _check_schedule(resolved)
     return _fill(resolved)
 
@@ -65,6 +72,8 @@ def make_rule(resolved: dict[str, Any]) -> rules.Rule:
     options = dict(resolved['rule_options'])
     if resolved['rule'] == 'ao_sdtp':
         options['auxiliary_units'] = resolved['auxiliary_units']
+    if resolved.get('feedback') == 'regenerated':
+        options['stored'] = False
     return rules.get(resolved['rule'], **options)
 
 

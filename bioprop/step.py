@@ -221,8 +221,9 @@ def train_batch(
 
 
 def finite(state: TrainState) -> jax.Array:
-    """Whether all weights and the optimisers' numbers are."""
-    leaves = jax.tree.leaves((state.weights, state.optimizer))
+    """Whether all trained weights and the optimisers' numbers are."""
+    trained = {side: state.weights[side] for side in ('forward', 'feedback')}
+    leaves = jax.tree.leaves((trained, state.optimizer))
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 

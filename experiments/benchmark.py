@@ -4,6 +4,7 @@ python -m experiments.benchmark step             a training step of every rule, 
 python -m experiments.benchmark step --net=cifar10_lc      the same on another net of table 3
 python -m experiments.benchmark epoch            an epoch of BP through the training loop's program
 python -m experiments.benchmark population       many runs as one program, and one after another
+python -m experiments.benchmark dfa --net=cifar10_lc       DFA's feedback, stored and regenerated
 python -m experiments.benchmark local            a locally connected layer, three shapes
 python -m experiments.benchmark local --full     also every local layer of the paper's nets
 python -m experiments.benchmark input            training crops from JPEGs, images a second
@@ -20,13 +21,14 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bioprop.workdir import hardware, provenance
-from experiments.benchmarks import epoch, input, local, population, step
+from experiments.benchmarks import dfa, epoch, input, local, population, step
 from experiments.launch import divide_cpu
 
 BENCHMARKS = {
     'step': step,
     'epoch': epoch,
     'population': population,
+    'dfa': dfa,
     'local': local,
     'input': input,
 }
@@ -51,7 +53,7 @@ def table(rows: list[dict]) -> str:
 
 def command(name: str, batch_size: int | None) -> str:
     """The command line that measures the same, without the file for its rows."""
-    own = flags.FLAGS.flags_by_module_dict().get(BENCHMARKS[name].__name__, ())
+    own = flags.FLAGS.get_key_flags_for_module(BENCHMARKS[name].__name__)
     options = [f'--batch_size={batch_size}'] if batch_size else []
     options += [flag.serialize() for flag in (*own, flags.FLAGS['seconds']) if flag.present]
     return ' '.join(['python -m experiments.benchmark', name, *options])

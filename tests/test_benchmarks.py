@@ -10,7 +10,7 @@ from bioprop import reference, rules
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
 from experiments import benchmark
-from experiments.benchmarks import floor, local, nets, plain, step, timing
+from experiments.benchmarks import dfa, floor, local, nets, plain, step, timing
 
 pytestmark = pytest.mark.usefixtures('quick')
 TINY = nets.Net((4, 4, 2), ((3, 3, 2), 5), 4, 'lc', 6)
@@ -135,6 +135,16 @@ def test_step_rows_have_their_keys(together, groups, monkeypatch):
     assert rows[0]['ratio_to_plain_bp'] == rows[1]['ratio_to_bp'] == 1
     assert all(row['ms_step'] > 0 and row['peak_bytes'] > 0 for row in rows)
     assert rows[2]['mflop'] > rows[1]['mflop'] == rows[0]['mflop']
+
+
+def test_dfa_rows_have_their_keys_and_signals_agree():
+    stored, regenerated = (dfa.Signals(rules.dfa(stored=s), TINY, 3)() for s in (True, False))
+    chex.assert_trees_all_close(stored, regenerated, rtol=1e-5, atol=1e-6)
+    assert [delta.shape for delta in stored] == [(3, 2, 2, 3), (3, 5), (3, 4)]
+    rows = dfa.net_rows(TINY, 3, 0.01)
+    assert [row['contestant'] for row in rows] == ['stored', 'regenerated']
+    assert rows[0]['ratio_to_stored'] == rows[0]['bytes_to_stored'] == 1
+    assert all(row['ms_signals'] > 0 and row['peak_bytes'] > 0 for row in rows)
 
 
 def test_interleave_lets_go_of_who_has_used_its_share():

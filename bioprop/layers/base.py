@@ -48,13 +48,12 @@ class Layer(NamedTuple):
     slope: Callable[[jax.Array], jax.Array]  # h -> dh/da
 
     def init(self, key: jax.Array) -> Params:
-        """Glorot-uniform kernel (Glorot and Bengio 2010) and zero bias."""
+        """Glorot-uniform kernel and zero bias."""
         return {'kernel': self.init_kernel(key), 'bias': self.init_bias()}
 
     def init_kernel(self, key: jax.Array) -> jax.Array:
-        """Uniform within sqrt(6 / (fan in + fan out))."""
-        limit = math.sqrt(6 / sum(self.fans))
-        return jax.random.uniform(key, self.kernel_shape, minval=-limit, maxval=limit)
+        """Glorot-uniform."""
+        return glorot_uniform(key, self.kernel_shape, self.fans)
 
     def init_bias(self) -> jax.Array:
         """Zeros."""
@@ -75,6 +74,12 @@ class Layer(NamedTuple):
 
     def _affine(self, params: Params, x: jax.Array) -> jax.Array:
         return add_bias(self.linear(params['kernel'], x), params['bias'])
+
+
+def glorot_uniform(key: jax.Array, shape: Shape, fans: tuple[int, float]) -> jax.Array:
+    """Uniform within sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010)."""
+    limit = math.sqrt(6 / sum(fans))
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
 
 def add_bias(a: jax.Array, bias: jax.Array) -> jax.Array:

@@ -6,8 +6,9 @@ h_l - t_l for target rules. The update of layer l is then the VJP of f_l alone a
 (params_l, h_{l-1}), applied to delta_l and averaged over the batch.
 
 Weights are {'forward', 'feedback', 'fixed'}. `feedback` is trained, by the gradient of
-`feedback_loss`; `fixed` holds random feedback that never changes. Feedback that belongs to layer l
-stands at index l - 1, like the layer itself, and None stands where a rule has none.
+`feedback_loss`; `fixed` holds random feedback that never changes, or the keys that it is drawn
+from. Feedback that belongs to layer l stands at index l - 1, like the layer itself, and None stands
+where a rule has none.
 """
 
 from collections.abc import Callable

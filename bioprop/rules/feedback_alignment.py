@@ -6,11 +6,13 @@
 The B are Glorot-uniform, fixed, and scaled by the hyperparameter `feedback_scale`.
 """
 
+import math
+
 import jax
 
-from bioprop.layers import dense
 from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Rule
+from bioprop.rules.random_matrix import draw, project
 
 
 def fa() -> Rule:
@@ -33,29 +35,28 @@ def fa() -> Rule:
     return Rule(init, signals, hparams=('feedback_scale',))
 
 
-def dfa() -> Rule:
-    """Direct feedback alignment: B_l is dense, (units of layer l, outputs)."""
+def dfa(stored: bool = True) -> Rule:
+    """Direct feedback alignment: B_l is dense, (units of layer l, outputs).
 
-    def paths(network):
-        """One dense layer for each hidden layer, from its units to the outputs."""
+    Not stored, B_l is drawn from its key again in every step, a block of units at a time: the same
+    numbers, and no array of that size. The fixed weights are then the keys.
+    """
+
+    def shapes(network):
         outputs = network.out_shape[0]
-        return [dense(outputs)(layer.out_shape) for layer in network.layers[:-1]]
+        return [(math.prod(layer.out_shape), outputs) for layer in network.layers[:-1]]
 
     def init(key, network, forward):
-        kernels = [
-            path.init_kernel(jax.random.fold_in(key, index))
-            for index, path in enumerate(paths(network))
-        ]
-        return (), (*kernels, None)
+        keys = [jax.random.fold_in(key, index) for index in range(len(network.layers) - 1)]
+        made = map(draw, keys, shapes(network)) if stored else keys
+        return (), (*made, None)
 
     def signals(network, weights, states, context):
-        error = context.error(states)
-        hidden = [
-            context.hparam('feedback_scale', l) * path.transpose(kernel, error)
-            for l, (path, kernel) in enumerate(
-                zip(paths(network), weights['fixed'][:-1], strict=True), start=1
-            )
-        ]
+        error, hidden = context.error(states), []
+        layers = zip(weights['fixed'][:-1], shapes(network), strict=True)
+        for l, (b, shape) in enumerate(layers, start=1):
+            delta = error @ b.T if stored else project(b, shape, error)
+            hidden.append(context.hparam('feedback_scale', l) * delta.reshape(states[l].shape))
         return (*hidden, error)
 
     return Rule(init, signals, hparams=('feedback_scale',))

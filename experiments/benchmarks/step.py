@@ -16,7 +16,9 @@ from bioprop.losses import softmax_cross_entropy
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import Net, paper_net
 
-NET = flags.DEFINE_string('net', 'mnist_fc', 'step: DATASET_NET of table 3, such as cifar10_lc.')
+NET = flags.DEFINE_string(
+    'net', 'mnist_fc', 'step, dfa: DATASET_NET of table 3, such as cifar10_lc.'
+)
 BATCH_SIZES = {'mnist_fc': 128}  # 100 elsewhere
 RULES = tuple(rules.RULES)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
