@@ -8,7 +8,8 @@ hidden, rule, schedule, epochs, batch_size, seed, lr, inverse_lr, sigma,
 hyperparameters=published|tuned. All keys stand, with their meaning, in bioprop/config.py.
 
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
-events, checkpoints/ and summary.json (errors in percent).
+events, checkpoints/ and summary.json (errors in percent). --dry_run trains nothing: it prints
+shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from bioprop import dry_run
 from bioprop.command_line import run
 from bioprop.resolve import resolve
 from bioprop.train import train
@@ -25,11 +27,14 @@ WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of this run. Default: runs/DATASET_NET_RULE_SCHEDULE_SEED.'
 )
 flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(dry_run)
 
 
 def main(argv: list[str]) -> None:
-    """Trains."""
+    """Trains, or says what training would cost."""
     config = resolve(CONFIG.value)
+    if dry_run.DRY_RUN.value:
+        return dry_run.dry_run(config)
     names = ('dataset', 'net', 'rule', 'schedule', 'seed')
     default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))
     train(config, Path(WORKDIR.value or default), argv[1:])
