@@ -1,6 +1,5 @@
 """What a run would cost: shapes, products, bytes and seconds, and nothing compiled or loaded."""
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -48,9 +47,7 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
     )
     learner = make_learner(config, dataset)
     state = jax.eval_shape(
-        functools.partial(step.init_state, learner),
-        jax.random.key(0),
-        make_hparams(config, learner),
+        lambda: step.init_state(learner, jax.random.key(0), make_hparams(config, learner))
     )
     plan = make_plan(config, devices, learner)
     steps = len(dataset.train.image) // config['batch_size']
@@ -204,15 +201,15 @@ def _notes(on):
     guessed = [machine.title for machine in on if machine.attainable == machines.GUESSED]
     arithmetic, bandwidth = machines.GUESSED
     shares = (
-        f'{", ".join(guessed)}: {arithmetic:.0%} of the peak and {bandwidth:.0%} of the bandwidth '
-        'are taken as attainable (a guess).'
+        f'{arithmetic:.0%} of the peak and {bandwidth:.0%} of the bandwidth of '
+        f'{", ".join(guessed)} are taken as attainable: a guess.'
     )
     return [
-        'uses of a layer: linear + transpose + gradient; multiply-adds are those of one example.',
-        f'The bytes from states to working are a model, within a factor of {EXACT} of what XLA '
-        'plans on a CPU.',
+        'Uses of a layer: linear + transpose + gradient, a product each; layers named rule are its',
+        'own. Multiply-adds are those of one example.',
+        f'Bytes from states to working are a model, within a factor of {EXACT} of XLA on a CPU.',
         *([shares] if guessed else []),
-        'Times are for training alone, without launches, which decide below 0.1 ms a step.',
+        'Times are of training alone. Launches are not counted; they decide below 0.1 ms a step.',
     ]
 
 

@@ -45,7 +45,7 @@ MACHINES = {
         'H200 SXM', {'float32': 494.7e12, 'bfloat16': 989.4e12}, 141e9, 4.8e12,
         link=450e9, group=8, network=50e9, threads=28, attainable=GUESSED),
     'cpu_core': Machine(
-        'a core of an AMD EPYC (Zen 4)', {'float32': 108e9, 'bfloat16': 108e9}, 4 * 2**30, 16e9,
+        'a core of an AMD EPYC (Zen 4)', {'float32': 108e9, 'bfloat16': 108e9}, 12e9, 16e9,
         link=8e9, group=64, network=1e9, threads=2, attainable=(0.6, 1.0), backend='cpu'),
 }
 # fmt: on

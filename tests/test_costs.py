@@ -182,20 +182,12 @@ def test_microbatches_read_the_weights_again_and_keep_the_updates():
 
 
 def test_half_precision_halves_what_is_not_a_weight():
-    made = problem('mnist', 'dtp', 'parallel')
+    made = problem('local', 'dtp', 'parallel')
     half = made.plan._replace(itemsize=2)
     whole, halved = (costs.temporaries(plan, made.sides, 'cpu') for plan in (made.plan, half))
     for name in ('states', 'signals', 'noisy states'):
         assert 2 * halved[name] == whole[name] > 0
-    assert halved['updates'] == whole['updates']
-    assert (
-        halved['weights in half']
-        == 2
-        * (
-            (784 + 4 * 256 + 10) * 256 + 4 * 256 * 256  # forward kernels, and the inverses' layers
-        )
-        - 2 * 4 * 256 * 256
-    )
+    assert halved['updates'] == whole['updates'] > 0
 
 
 # Those that compile fast; the rest of the rules and phases is slow.
@@ -204,18 +196,18 @@ COMPILED = [
     ('mnist', 'ao_sdtp', 'parallel'), ('local', 'bp', 'parallel'), ('local', 'dfa', 'parallel'),
     ('local', 'dtp', 'forward'), ('conv', 'bp', 'parallel'), ('conv', 'ao_sdtp', 'forward'),
 ]  # fmt: skip
-ALL = [
+REST = [
     (case, rule, phase)
     for case in CASES
     for rule in RULES
     for phase in (PHASES if 'feedback' in rules.get(rule).sides else ('parallel',))
+    if (case, rule, phase) not in COMPILED
 ]
 
 
 @pytest.mark.parametrize(
     ('case', 'rule', 'phase'),
-    COMPILED
-    + [pytest.param(*each, marks=pytest.mark.slow) for each in ALL if each not in COMPILED],
+    [*COMPILED, *(pytest.param(*each, marks=pytest.mark.slow) for each in REST)],
 )
 def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
     made = problem(case, rule, phase)
@@ -230,5 +222,5 @@ def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
 
 
 def test_a_rule_of_another_module_is_refused():
-    with pytest.raises(costs.UserError, match="'mine:rule'.*bp, fa"):
+    with pytest.raises(costs.UserError, match=r"'mine:rule' are not known, only bp, fa"):
         costs.uses('mine:rule', problem('mnist', 'bp', 'parallel').plan.network)
