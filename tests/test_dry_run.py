@@ -1,5 +1,7 @@
 """The dry run: shapes of sets that are not there, times by hand, and a page that trains nothing."""
 
+import functools
+import json
 import logging
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import jax
 import pytest
 from test_data import write_set
 
-from bioprop import machines
+from bioprop import costs, machines, step
 from bioprop.config import paper
 from bioprop.data import sets
 from bioprop.data.shapes import describe
@@ -17,6 +19,9 @@ from bioprop.dry_run import page
 from bioprop.errors import UserError
 from bioprop.machines import MACHINES, Load
 from bioprop.resolve import resolve
+from bioprop.rules import RULES
+from experiments.benchmarks.nets import paper_net
+from experiments.benchmarks.step import HPARAMS, learner
 
 ROOT = Path(__file__).parent.parent
 HIDDEN = (
@@ -119,6 +124,27 @@ def test_a_core_does_one_thing_after_another_and_caches_patches():
     needs = machines.seconds(load, on, 1, 'float32')
     assert needs['memory'] == pytest.approx(1e9 / (on.bandwidth * on.attainable[1]))
     assert needs['step'] == pytest.approx(needs['arithmetic'] + needs['memory'])
+
+
+@pytest.mark.parametrize(
+    ('net', 'file', 'batch'),
+    [('mnist_fc', 'benchmark_step', 128), ('cifar10_lc', 'benchmark_step_cifar10_lc', 100)],
+)
+def test_times_of_a_core_are_near_those_measured(net, file, batch):
+    """The measured ones are those of the committed benchmark."""
+    rows = json.loads((ROOT / 'results' / f'{file}.json').read_text())['rows']
+    measured = {row['contestant']: row['ms_step'] / 1e3 for row in rows}
+    net = paper_net(net)
+    for rule in RULES:
+        made = learner(rule, net)
+        init = functools.partial(step.init_state, made, hparams=HPARAMS)
+        state = jax.eval_shape(init, jax.random.key(0))
+        auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
+        plan = costs.Plan(rule, net.network, batch, auxiliary)
+        moved, patches = costs.traffic(plan, made.optimizers, state)
+        load = Load(costs.step_flops(plan, made.optimizers), moved, patches, 0, 0)
+        predicted = machines.seconds(load, MACHINES['cpu_core'], 1, 'float32')['step']
+        assert 1 / 1.5 < predicted / measured[rule] < 1.5, rule
 
 
 def bounds(lines):
