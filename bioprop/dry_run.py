@@ -9,7 +9,7 @@ from absl import flags
 
 from bioprop import costs, machines, step
 from bioprop.data.shapes import describe
-from bioprop.errors import UserError
+from bioprop.errors import UserError, unknown
 from bioprop.report import phase_of
 from bioprop.run import make_hparams, make_learner
 from bioprop.writers import clock
@@ -80,12 +80,15 @@ def make_plan(config: dict[str, Any], devices: int, learner: step.Learner) -> co
     if batch % shares:
         parts = f'{devices} devices' + (f' x {accumulate} microbatches' if accumulate > 1 else '')
         raise UserError(f'config.batch_size = {batch} must be a multiple of {parts}')
+    precision = config.get('precision', 'float32')
+    if precision not in ITEM_BYTES:
+        raise unknown('precision', precision, ITEM_BYTES)
     return costs.Plan(
         config['rule'],
         learner.network,
         batch // devices,
         config['auxiliary_units'] or 0,
-        ITEM_BYTES[config.get('precision', 'float32')],
+        ITEM_BYTES[precision],
         bool(config.get('remat')),
         accumulate,
         together=devices > 1 or accumulate > 1 or bool(config['clip'] or config['inverse_clip']),

@@ -171,6 +171,23 @@ def test_recomputing_costs_one_f_and_one_g_of_every_inverse():
     assert twice - once == 2 * inner + 2 * batch * (f_and_features + g)
 
 
+def test_traffic_is_as_counted_by_hand():
+    """One local layer with 2 places of 3 taps and 4 features, and 5 logits; a batch of 6."""
+    network = feedforward((5, 1, 1), (((3, 1), 4, 2, 'VALID'),), 5, net='lc')
+    assert network.layers[0].out_shape == (2, 1, 4)
+    weights = 2 * 3 * 4 + 2 * 4 + 8 * 5 + 5
+    adam = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
+    learner = step.Learner(network, rules.get('bp'), softmax_cross_entropy, adam)
+    init = functools.partial(step.init_state, learner, hparams=HPARAMS)
+    state = jax.eval_shape(init, jax.random.key(0))
+    moved, patches = costs.traffic(costs.Plan('bp', network, 6), {'forward'}, state)
+    local = 2 * (6 * (5 + 8) + 24)  # forward and gradient: both ends and the kernel
+    dense = 3 * (6 * (8 + 5) + 40)  # and the transpose
+    adams = 2 * (3 * weights + 1) + weights  # two moments and a count, and the update
+    assert moved == 4 * (local + dense + adams)
+    assert patches == 4 * 2 * 2 * 6 * 2 * 3  # written and read, in two products
+
+
 def test_microbatches_read_the_weights_again_and_keep_the_updates():
     made = problem('local', 'bp', 'parallel')
     parts = made.plan._replace(accumulate=4, together=True)

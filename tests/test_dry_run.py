@@ -199,6 +199,7 @@ def test_options_of_scale_are_counted():
         ({}, 3, ['h100'], 'batch_size = 100 must be a multiple of 3 devices'),
         ({'accumulate': 8}, 2, ['h100'], '2 devices x 8 microbatches'),
         ({}, 1, ['h10'], "no hardware 'h10'; did you mean 'h100'"),
+        ({'precision': 'float16'}, 1, ['h100'], "no precision 'float16'; did you mean 'bfloat16'"),
         ({'rule': 'rules_of_mine:rule'}, 1, ['h100'], 'rules_of_mine'),
         ({'dataset': 'stl10'}, 1, ['h100'], "'stl10' is not known before it is prepared"),
     ],
