@@ -11,7 +11,8 @@ Several machines run the same command with --distributed; on Slurm and on TPU po
 other, elsewhere --coordinator, --processes and --process say how. They must share the workdir.
 
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
-events, checkpoints/ and summary.json (errors in percent).
+events, checkpoints/ and summary.json (errors in percent). --dry_run trains nothing: it prints
+shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
 """
 
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from bioprop import dry_run
 from bioprop.command_line import run
 from bioprop.parallel import join
 from bioprop.resolve import resolve
@@ -33,13 +35,16 @@ COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.'
 PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.')
 PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.')
 flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(dry_run)
 
 
 def main(argv: list[str]) -> None:
-    """Trains."""
+    """Trains, or says what training would cost."""
     if DISTRIBUTED.value:
         join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     config = resolve(CONFIG.value)
+    if dry_run.DRY_RUN.value:
+        return dry_run.dry_run(config)
     names = ('dataset', 'net', 'rule', 'schedule', 'seed')
     default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))
     train(config, Path(WORKDIR.value or default), argv[1:])

@@ -6,11 +6,11 @@ import chex
 import jax
 import pytest
 
-from bioprop import reference, rules
+from bioprop import costs, reference, rules
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
 from experiments import benchmark
-from experiments.benchmarks import dfa, floor, local, nets, plain, step, timing
+from experiments.benchmarks import dfa, local, nets, plain, step, timing
 
 pytestmark = pytest.mark.usefixtures('quick')
 TINY = nets.Net((4, 4, 2), ((3, 3, 2), 5), 4, 'lc', 6)
@@ -31,7 +31,11 @@ def outside_bioprop(monkeypatch):
 )
 def test_products_are_those_of_each_layer(kind, bottom):
     network = TINY._replace(kind=kind).network
-    assert floor.forward_products(network, 7) == [bottom, (1, 7, 2 * 2 * 3, 5), (1, 7, 5, 4)]
+    assert [costs.linear_product(layer, 7) for layer in network.layers] == [
+        bottom,
+        (1, 7, 2 * 2 * 3, 5),
+        (1, 7, 5, 4),
+    ]
 
 
 def test_flops_of_the_rules_are_as_counted_by_hand():
@@ -46,13 +50,13 @@ def test_flops_of_the_rules_are_as_counted_by_hand():
         'sdtp': 2 * local_layer + 7 * dense + (2 + 3 + 1 + 1) * top,
         'ao_sdtp': 2 * local_layer + 7 * dense + 3 * top + 4 * wide + 2 * features,
     }
-    counted = {rule: floor.flops(step.rule_products(rule, TINY, 7)) for rule in expected}
+    counted = {rule: costs.flops(step.rule_products(rule, TINY, 7)) for rule in expected}
     assert counted == expected
 
 
 def test_flops_of_mnist_are_those_of_the_published_table():
     net = nets.paper_net('mnist_fc')
-    assert floor.flops(step.rule_products('bp', net, 128)) == 306_053_120
+    assert costs.flops(step.rule_products('bp', net, 128)) == 306_053_120
 
 
 def test_paper_nets_have_the_papers_shapes():

@@ -130,6 +130,7 @@ def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos,
 
 def wait_for(workdir, step, *processes):
     """Returns once a checkpoint of that step, or a later one, is there."""
+
     def steps():
         names = (path.name for path in (workdir / 'checkpoints').glob('*'))
         return [int(name) for name in names if name.isdigit()]
@@ -162,6 +163,6 @@ def test_two_processes_told_to_end_save_at_one_step_and_go_on(alone, photos, tmp
     pair = start_two(photos, workdir)
     wait_for(workdir, 3, *pair)
     pair[1].send_signal(signal.SIGTERM)
-    _, error = finish(*pair, status=143)
+    finish(*pair, status=143)
     finish(*start_two(photos, workdir))
     assert_alike(workdir, alone)

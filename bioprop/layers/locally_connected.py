@@ -125,6 +125,13 @@ def _gradient(place: Window, x: jax.Array, a: jax.Array) -> jax.Array:
 linear, transpose, gradient = trilinear(_linear, _transpose, _gradient)
 
 
+def block_rows(rows: int, row_bytes: int, backend: str) -> int:
+    """Rows of a block, of `rows` in all, where the patches of one take row_bytes."""
+    limit = BLOCK_BYTES.get(backend, BLOCK_BYTES_ELSEWHERE)
+    blocks = -(-rows // max(1, limit // row_bytes))
+    return -(-rows // blocks)
+
+
 def _each_block(place, batch, bytes_per_tap, block, carry):
     """carry = block(first row, number of rows, carry) for blocks that cover all rows of places.
 
@@ -132,9 +139,7 @@ def _each_block(place, batch, bytes_per_tap, block, carry):
     """
     rows, *others = place.out_shape
     row_bytes = math.prod(others) * place.taps * batch * bytes_per_tap
-    limit = BLOCK_BYTES.get(jax.default_backend(), BLOCK_BYTES_ELSEWHERE)
-    blocks = -(-rows // max(1, limit // row_bytes))
-    size = -(-rows // blocks)
+    size = block_rows(rows, row_bytes, jax.default_backend())
     whole, rest = divmod(rows, size)
     if whole == 1:
         carry = block(0, size, carry)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from absl import flags
 
-from bioprop import step
+from bioprop import costs, step
 from bioprop.config import paper
 from bioprop.resolve import resolve
 from bioprop.run import make_run
@@ -110,7 +110,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     contestants = {
         'program': timing.Stepper(lambda state: program(state)[0], state),
         'plain': plain_epoch(batch_size, run.parts['train']),
-        'floor': floor.run(*floor.products('bp', NET.network, batch_size), run.steps_per_pass),
+        'floor': floor.run(*costs.products('bp', NET.network, batch_size), run.steps_per_pass),
         'plain evaluation': plain_evaluation(run.parts),
     }
     least = timing.interleave(contestants, seconds)

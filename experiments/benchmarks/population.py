@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from bioprop import population, step
+from bioprop import costs, population, step
 from bioprop.config import paper
 from bioprop.crowd import WIDTH, Crowd
 from bioprop.resolve import resolve
@@ -75,7 +75,7 @@ def products(run: Run, side_by_side: int) -> timing.Stepper:
     def of_members(items):
         return [(places * side_by_side, *shape) for places, *shape in items]
 
-    signals, gradients = floor.products(
+    signals, gradients = costs.products(
         RULE.value, run.learner.network, run.batch_size, _auxiliary(run)
     )
     return floor.run(of_members(signals), of_members(gradients))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from bioprop import networks, optim, rules, step
+from bioprop import costs, networks, optim, rules, step
 from bioprop.losses import softmax_cross_entropy
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import Net, paper_net
@@ -61,10 +61,10 @@ def rule_step(rule: str, net: Net, batch: dict[str, jax.Array]) -> timing.Steppe
     )
 
 
-def rule_products(rule: str, net: Net, batch_size: int) -> list[floor.Product]:
+def rule_products(rule: str, net: Net, batch_size: int) -> list[costs.Product]:
     """All matrix products of a step of the rule."""
     auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
-    return list(itertools.chain(*floor.products(rule, net.network, batch_size, auxiliary)))
+    return list(itertools.chain(*costs.products(rule, net.network, batch_size, auxiliary)))
 
 
 def parameters(net: Net) -> int:
@@ -122,7 +122,7 @@ def _group_rows(group, bp, net, batch, seconds):
             'ms_step': least[name],
             'ratio_to_plain_bp': None,
             'ratio_to_bp': least[name] / least['bp'],
-            'mflop': floor.flops(items[kind]) / 1e6,
+            'mflop': costs.flops(items[kind]) / 1e6,
             'ms_floor': least[f'{kind} floor'],
             'ratio_to_floor': least[name] / least[f'{kind} floor'],
             'peak_bytes': steps[name].peak_bytes,
