@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -166,6 +167,21 @@ def test_threads_change_nothing(dataset, threads, run, prefetch, monkeypatch):
     monkeypatch.setattr(stream, 'RUN', run)
     found = take(dataset.train.training(1, 10, prefetch=prefetch), 5)
     chex.assert_trees_all_equal(found, whole)
+
+
+@pytest.mark.parametrize('hold', [lambda image: image[2:, ::3, 1], jnp.asarray])
+def test_memory_is_used_again_but_never_while_it_is_held(dataset, hold):
+    batches = dataset.train.training(1, 20)
+    held, copies, places = [], [], []
+    for k, batch in enumerate(itertools.islice(batches, 24)):
+        places.append(batch.image.ctypes.data)
+        if k in (3, 9):
+            held.append(hold(batch.image))
+            copies.append(np.array(held[-1]))
+        del batch
+    batches.close()
+    chex.assert_trees_all_equal(held, copies)
+    assert len(set(places)) < 12
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 7, 20])
