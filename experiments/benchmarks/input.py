@@ -24,7 +24,7 @@ IMAGENET_DIR = flags.DEFINE_string(
     'input: folder of a prepared imagenet2012. Default: synthetic photographs of 256 x 256.',
 )
 SIZE, IMAGES = 224, 1024
-BATCHES = 16  # in one call
+BATCHES = 6  # in one call
 
 
 def default_batch() -> int:
