@@ -152,7 +152,7 @@ def test_synthetic_photographs_are_like_photographs():
 def test_input_rows_have_their_keys(monkeypatch):
     monkeypatch.setattr(input, 'IMAGENET_DIR', SimpleNamespace(value=None))
     monkeypatch.setattr(input, 'BATCHES', 2)
-    monkeypatch.setattr(input, 'IMAGES', 8)
+    monkeypatch.setattr(input, 'IMAGES', 60)
     rows = input.rows(5, 0.01)
     assert [row['contestant'] for row in rows] == ['threads', 'stream']
     assert rows[0]['ratio_to_threads'] == 1
