@@ -154,8 +154,8 @@ def test_input_rows_have_their_keys(monkeypatch):
     monkeypatch.setattr(input, 'BATCHES', 2)
     monkeypatch.setattr(input, 'IMAGES', 60)
     rows = input.rows(5, 0.01)
-    assert [row['contestant'] for row in rows] == ['threads', 'stream']
-    assert rows[0]['ratio_to_threads'] == 1
+    assert [row['contestant'] for row in rows] == ['threads', 'threads, files', 'stream']
+    assert rows[0]['ratio_to_threads'] == rows[1]['ratio_to_threads_on_files'] == 1
     assert all(row['images_per_second'] > 0 for row in rows)
 
 
