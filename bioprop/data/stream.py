@@ -161,7 +161,7 @@ class Stream:
                 damaged += found
             return damaged
 
-        threads = cores()
+        threads = 2 * cores()  # one may wait for a file while another decodes
         ahead = max(prefetch * runs, threads)
         elements = grain.MapDataset.range(numbers.start * runs, numbers.stop * runs).map(decode)
         return self._finished(
