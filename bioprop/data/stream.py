@@ -150,7 +150,7 @@ class Stream:
         runs = -(-rows // RUN)
         unfinished, free = {}, []
 
-        def decode(element: int) -> tuple[int, list[Damage]]:
+        def decode(element: int) -> list[Damage]:
             k, run = divmod(element, runs)
             if k not in unfinished:
                 unfinished.setdefault(k, _empty(rows, self.size, free))  # atomic
