@@ -30,7 +30,9 @@ class Checkpoints:
             ),
         ])  # fmt: skip
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep, cleanup_tmp_directories=True
+            preservation_policy=keep,
+            cleanup_tmp_directories=True,
+            best_fn=lambda score: score['rank'],  # without it ranks are not written
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 

@@ -67,8 +67,8 @@ class Board:
 class Metrics:
     """The records of a run, in metrics.jsonl and on TensorBoard, each once whatever was killed.
 
-    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training. Of the
-    processes of a run one `writes`; the others have the records only.
+    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training. One
+    of the processes of a run `writes`; the others have the records only.
     """
 
     def __init__(self, workdir: Path, last_step: int, writes: bool = True):

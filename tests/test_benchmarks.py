@@ -1,16 +1,19 @@
 """Benchmarks: products counted as by hand, rows complete, contestants that agree. No timings."""
 
 import time
+from types import SimpleNamespace
 
 import chex
+import cv2
 import jax
+import numpy as np
 import pytest
 
 from bioprop import costs, reference, rules
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
 from experiments import benchmark
-from experiments.benchmarks import dfa, local, nets, plain, step, timing
+from experiments.benchmarks import dfa, input, local, nets, photographs, plain, step, timing
 
 pytestmark = pytest.mark.usefixtures('quick')
 TINY = nets.Net((4, 4, 2), ((3, 3, 2), 5), 4, 'lc', 6)
@@ -149,6 +152,25 @@ def test_dfa_rows_have_their_keys_and_signals_agree():
     assert [row['contestant'] for row in rows] == ['stored', 'regenerated']
     assert rows[0]['ratio_to_stored'] == rows[0]['bytes_to_stored'] == 1
     assert all(row['ms_signals'] > 0 and row['peak_bytes'] > 0 for row in rows)
+
+
+def test_synthetic_photographs_are_like_photographs():
+    """Neighbours are much alike, channels too, and a JPEG has about 4 bits a pixel."""
+    image = photographs.photograph(np.random.default_rng(0), 256)
+    flat = image.reshape(-1, 3).astype(float)
+    assert np.corrcoef(image[:, 1:].ravel(), image[:, :-1].ravel())[0, 1] > 0.9
+    assert np.corrcoef(flat.T).min() > 0.7
+    assert 2 < 8 * len(cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, 90))[1]) / 256**2 < 6
+
+
+def test_input_rows_have_their_keys(monkeypatch):
+    monkeypatch.setattr(input, 'IMAGENET_DIR', SimpleNamespace(value=None))
+    monkeypatch.setattr(input, 'BATCHES', 2)
+    monkeypatch.setattr(input, 'IMAGES', 60)
+    rows = input.rows(5, 0.01)
+    assert [row['contestant'] for row in rows] == ['threads', 'threads, files', 'stream']
+    assert rows[0]['ratio_to_threads'] == rows[1]['ratio_to_threads_on_files'] == 1
+    assert all(row['images_per_second'] > 0 for row in rows)
 
 
 def test_interleave_lets_go_of_who_has_used_its_share():

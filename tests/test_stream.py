@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -132,13 +133,15 @@ def test_every_image_stands_with_its_label(dataset):
             assert (image.max((0, 1)) <= whole.max(0) + 1).all()
 
 
-def test_a_pass_draws_its_crops_anew(dataset):
-    first, second = (
-        dict(zip(batch.label.tolist(), batch.image, strict=True))
-        for batch in take(dataset.train.training(0, KEPT), 2)
-    )
-    assert first.keys() == second.keys()
-    assert sum((first[label] != second[label]).any() for label in first) > 15
+def test_crops_differ_between_places_passes_and_seeds(tmp_path, monkeypatch):
+    """On a set whose images are all the same."""
+    same = jpeg(9)
+    monkeypatch.setattr(sys.modules[__name__], 'jpeg', lambda _: same)
+    write_photos(tmp_path, 'tfrecord')
+    train = photos(tmp_path).train
+    batches = take(train.training(0, KEPT), 2) + take(train.training(1, KEPT), 1)
+    images = np.concatenate([batch.image for batch in batches])
+    assert len({image.tobytes() for image in images}) > 0.9 * len(images)
 
 
 @pytest.mark.parametrize('first', [1, 4, 5, 12])
@@ -166,6 +169,21 @@ def test_threads_change_nothing(dataset, threads, run, prefetch, monkeypatch):
     monkeypatch.setattr(stream, 'RUN', run)
     found = take(dataset.train.training(1, 10, prefetch=prefetch), 5)
     chex.assert_trees_all_equal(found, whole)
+
+
+@pytest.mark.parametrize('hold', [lambda image: image[2:, ::3, 1], jnp.asarray])
+def test_memory_is_used_again_but_never_while_it_is_held(dataset, hold):
+    batches = dataset.train.training(1, 20)
+    held, copies, places = [], [], []
+    for k, batch in enumerate(itertools.islice(batches, 24)):
+        places.append(batch.image.ctypes.data)
+        if k in (3, 9):
+            held.append(hold(batch.image))
+            copies.append(np.array(held[-1]))
+        del batch
+    batches.close()
+    chex.assert_trees_all_equal(held, copies)
+    assert len(set(places)) < 12
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 7, 20])

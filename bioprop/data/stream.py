@@ -10,6 +10,7 @@ its place in that batch: no cost of an element, no stacking.
 
 import functools
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -167,12 +168,12 @@ class Stream:
         """Batches of those numbers, of `rows` examples each."""
         grain = _grain()
         runs = -(-rows // RUN)
-        unfinished = {}
+        unfinished, free = {}, []
 
-        def decode(element: int) -> tuple[int, list[Damage]]:
+        def decode(element: int) -> list[Damage]:
             k, run = divmod(element, runs)
             if k not in unfinished:
-                unfinished.setdefault(k, _empty(rows, self.size))  # atomic
+                unfinished.setdefault(k, _empty(rows, self.size, free))  # atomic
             batch = unfinished[k]
             damaged = []
             for row in range(run * RUN, min((run + 1) * RUN, rows)):
@@ -180,7 +181,7 @@ class Stream:
                 damaged += found
             return damaged
 
-        threads = cores()
+        threads = 2 * cores()  # one may wait for a file while another decodes
         ahead = max(prefetch * runs, threads)
         elements = grain.MapDataset.range(numbers.start * runs, numbers.stop * runs).map(decode)
         return self._finished(
@@ -288,10 +289,19 @@ def _rows(batch_size: int, share: tuple[int, int]) -> int:
     return batch_size // processes
 
 
-def _empty(rows: int, size: int) -> Batch:
-    return Batch(
-        np.empty((rows, size, size, 3), np.uint8), np.empty(rows, np.int32), np.empty(rows, bool)
-    )
+def _empty(rows: int, size: int, free: list[memoryview]) -> Batch:
+    """A batch to be filled, in memory that is free, if any: fresh pages are slow.
+
+    The memory is free again when nothing holds the images any more, nor a view of them: that of a
+    view is the array made here, since its own is no array.
+    """
+    try:
+        memory = free.pop()
+    except IndexError:
+        memory = memoryview(np.empty((rows, size, size, 3), np.uint8))
+    image = np.asarray(memory)
+    weakref.finalize(image, free.append, memory)
+    return Batch(image, np.empty(rows, np.int32), np.empty(rows, bool))
 
 
 def _grain():
