@@ -14,6 +14,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from bioprop.checkpoint import Checkpoints
+
 ROOT = Path(__file__).parent.parent
 TIMES = ('seconds', 'examples_per_second')
 
@@ -113,3 +115,15 @@ def test_full_disk_stops_with_a_message_and_loses_nothing(tmp_path):
         assert done.returncode == 0, done.stderr
     finally:
         subprocess.run(['umount', disk], check=True)
+
+
+def test_the_best_checkpoint_outlives_the_process_that_saved_it(tmp_path):
+    state = {'w': jax.numpy.ones(3)}
+    for saves in ([(1, 5.0), (2, 7.0)], [(3, None), (4, None), (5, 5.0)]):
+        checkpoints = Checkpoints(tmp_path / 'checkpoints')
+        for step, rank in saves:
+            checkpoints.save(step, state, rank)
+        checkpoints.wait()
+        checkpoints.close()
+    kept = {int(path.name) for path in (tmp_path / 'checkpoints').iterdir()}
+    assert kept == {1, 4, 5}  # the first of equals, and the last two
