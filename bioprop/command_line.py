@@ -9,6 +9,8 @@ from absl import app, flags, logging
 from bioprop.errors import UserError, fail, unknown
 from bioprop.preemption import Preempted
 
+DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be done, and do nothing.')
+
 
 def run(
     main: Callable[[list[str]], None], choices: Sequence[str] = (), passes_on: bool = False

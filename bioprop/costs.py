@@ -35,38 +35,35 @@ def uses(
     network: Network,
     auxiliary: int = 0,
     sides: Collection[str] = SIDES,
-    remat: bool = False,
 ) -> list[tuple[Layer, Uses]]:
     """The layers of the network, bottom first, then the rule's own, each with its uses in a step.
 
     sides are those that the step updates. The states are computed once. An inverse costs two
-    transposes in the targets; f, g and the gradient of g in its loss, and with `remat` f and g
-    once more. auxiliary counts AO-SDTP's extra outputs. Raises UserError for a rule of another
-    module.
+    transposes in the targets; f, g and the gradient of g in its loss. auxiliary counts AO-SDTP's
+    extra outputs. Raises UserError for a rule of another module.
     """
     if rule not in RULES:
         raise UserError(f'the products of rule {rule!r} are not known, only {", ".join(RULES)}')
     top, inverted = len(network.layers), inverses(rule, network, auxiliary)
     forward, feedback = int('forward' in sides), int('feedback' in sides and bool(inverted))
     states = top if forward else feedback * len(inverted)
-    lossy = feedback * (1 + remat)
     chained = rule in ('bp', 'fa')
 
     def count(l):
         down = forward * (chained or (rule == 'dtp' and l == top)) * (l > 1)
         if inverted and 1 < l < top:
-            return Uses((l <= states) + lossy, 2 * forward + lossy, forward + feedback)
-        return Uses((l <= states) + lossy * (1 < l <= len(inverted) + 1), down, forward)
+            return Uses((l <= states) + feedback, 2 * forward + feedback, forward + feedback)
+        return Uses((l <= states) + feedback * (1 < l <= len(inverted) + 1), down, forward)
 
     found = [(layer, count(l)) for l, layer in enumerate(network.layers, start=1)]
     if rule == 'dfa':
         outputs = dense(network.out_shape[0])
         found += [(outputs(layer.out_shape), Uses(0, forward)) for layer in network.layers[:-1]]
     if rule in ('sdtp', 'ao_sdtp'):
-        found.append((inverted[-1], Uses(0, 2 * forward + lossy, feedback)))
+        found.append((inverted[-1], Uses(0, 2 * forward + feedback, feedback)))
     if auxiliary:
         features = dense(auxiliary)(network.layers[-1].in_shape)
-        found.append((features, Uses(forward + lossy)))
+        found.append((features, Uses(forward + feedback)))
     return found
 
 
@@ -126,7 +123,6 @@ class Plan(NamedTuple):
     batch: int  # examples of the device
     auxiliary: int = 0  # AO-SDTP's extra outputs
     itemsize: int = 4  # bytes of an activation: 2 in bfloat16
-    remat: bool = False
     accumulate: int = 1  # microbatches of a step
     together: bool = False  # whether all updates must exist before one is applied
 
@@ -135,7 +131,7 @@ def step_flops(plan: Plan, sides: Collection[str]) -> int:
     """Floating point operations of the products of a step that updates these sides."""
     return sum(
         2 * sum(used) * math.prod(linear_product(layer, plan.batch))
-        for layer, used in uses(plan.rule, plan.network, plan.auxiliary, sides, plan.remat)
+        for layer, used in uses(plan.rule, plan.network, plan.auxiliary, sides)
     )
 
 
@@ -148,7 +144,7 @@ def traffic(plan: Plan, sides: Collection[str], state: Any) -> tuple[int, int]:
     state is the TrainState, or its shapes.
     """
     total = patches = 0
-    for layer, used in uses(plan.rule, plan.network, plan.auxiliary, sides, plan.remat):
+    for layer, used in uses(plan.rule, plan.network, plan.auxiliary, sides):
         ends = plan.batch * (math.prod(layer.in_shape) + math.prod(layer.out_shape))
         kernel = plan.accumulate * math.prod(layer.kernel_shape)
         read = used.linear + used.transpose
@@ -214,7 +210,7 @@ def temporaries(plan: Plan, sides: Collection[str], backend: str) -> dict[str, i
     return {
         'states': hidden or noisy,
         'signals': 0 if chained else hidden,
-        'noisy states': 0 if plan.remat else noisy,
+        'noisy states': noisy,
         'updates': sum(lasting) * (1 + (plan.accumulate > 1)),
         'working': max(
             (working(layer, chained and place > 0) for place, layer in enumerate(layers)), default=0

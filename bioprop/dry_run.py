@@ -9,14 +9,11 @@ from absl import flags
 
 from bioprop import costs, machines, step
 from bioprop.data.shapes import describe
-from bioprop.errors import UserError, unknown
+from bioprop.errors import UserError
 from bioprop.report import phase_of
 from bioprop.run import make_hparams, make_learner
 from bioprop.writers import clock
 
-DRY_RUN = flags.DEFINE_boolean(
-    'dry_run', False, 'Print shapes, FLOPs, bytes and predicted times, and train nothing.'
-)
 DEVICES = flags.DEFINE_integer(
     'devices', None, 'Devices that --dry_run predicts for. Default: those that there are.', 1
 )
@@ -39,11 +36,11 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
     the devices cannot share.
     """
     on = [machines.machine(name) for name in hardware]
-    dataset, streamed = describe(
+    dataset = describe(
         config['dataset'],
         config['validation_fraction'],
         config['data_dir'],
-        config.get('image_size'),
+        config['image_size'],
     )
     learner = make_learner(config, dataset)
     state = jax.eval_shape(
@@ -56,8 +53,13 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
         for turns in step.SCHEDULES[config['schedule']]
     ]
     phases = {phase_of(turns): {side for sides in turns for side in sides} for turns in passes}
-    resident = _resident(config, devices, state, plan, 0 if streamed else _set_bytes(dataset))
-    loads = {phase: _load(plan, sides, state, streamed) for phase, sides in phases.items()}
+    resident = _resident(
+        config, devices, state, plan, 0 if config['image_size'] else _set_bytes(dataset)
+    )
+    loads = {
+        phase: _load(plan, sides, state, bool(config['image_size']))
+        for phase, sides in phases.items()
+    }
     return [
         *_aligned(_what(config, devices, plan, dataset, steps)),
         '',
@@ -75,21 +77,17 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
 
 def make_plan(config: dict[str, Any], devices: int, learner: step.Learner) -> costs.Plan:
     """What each of that many devices does in a step. Raises UserError if they cannot share it."""
-    accumulate = config.get('accumulate') or 1
+    accumulate = config['accumulate']
     batch, shares = config['batch_size'], devices * accumulate
     if batch % shares:
         parts = f'{devices} devices' + (f' x {accumulate} microbatches' if accumulate > 1 else '')
         raise UserError(f'config.batch_size = {batch} must be a multiple of {parts}')
-    precision = config.get('precision', 'float32')
-    if precision not in ITEM_BYTES:
-        raise unknown('precision', precision, ITEM_BYTES)
     return costs.Plan(
         config['rule'],
         learner.network,
         batch // devices,
         config['auxiliary_units'] or 0,
-        ITEM_BYTES[precision],
-        bool(config.get('remat')),
+        ITEM_BYTES[config['precision']],
         accumulate,
         together=devices > 1 or accumulate > 1 or bool(config['clip'] or config['inverse_clip']),
     )
@@ -100,20 +98,19 @@ def _what(config, devices, plan, dataset, steps):
     shares = f'{plan.batch} on each of {_count(devices, "device")}'
     if plan.accumulate > 1:
         shares += f' in {plan.accumulate} microbatches'
-    remat = ', states of inverses computed again' if plan.remat else ''
     passes = len(step.SCHEDULES[config['schedule']])
     return [
         ('data', f'{config["dataset"]}: {sizes}; {_shape(plan.network.in_shape)}'),
         ('rule', f'{config["rule"]}, {config["schedule"]}; {config["optimizer"]}'),
         ('batch', f'{config["batch_size"]}: {shares}'),
-        ('types', f'{config.get("precision", "float32")} products, float32 weights{remat}'),
+        ('types', f'{config["precision"]} products, float32 weights'),
         ('steps', f'{steps * passes:,} an epoch'),
     ]
 
 
 def _layers(plan, phases):
     """A row for each layer: shapes, parameters, multiply-adds, uses in each phase."""
-    uses = [costs.uses(*_of(plan), sides, plan.remat) for sides in phases.values()]
+    uses = [costs.uses(*_of(plan), sides) for sides in phases.values()]
     depth = len(plan.network.layers)
     rows, totals = [('layer', 'in', 'out', 'parameters', 'multiply-adds', *phases)], [0, 0]
     for place, phased in enumerate(zip(*uses, strict=True), start=1):
@@ -140,7 +137,7 @@ def _resident(config, devices, state, plan, set_bytes):
     weights = {side: costs.tree_bytes(state.weights[side]) for side in (*costs.SIDES, 'fixed')}
     moments = {side: costs.tree_bytes(tree) for side, tree in state.optimizer.items()}
     # The state is given away to the next one, except by pmap.
-    anew = devices > 1 and config.get('parallel', 'pmap') == 'pmap'
+    anew = devices > 1 and config['parallel'] == 'pmap'
     cast = plan.itemsize < costs.WEIGHT  # the weights, in the type of the activations
     return {
         **{f'{side} weights': count for side, count in weights.items()},
@@ -188,7 +185,7 @@ def _times(config, devices, on, loads, plan, phases, resident, steps):
         fits = 'fits: ' if needed <= machine.memory else 'does not fit: needs '
         fits += f'{_size(needed)} of {_size(machine.memory)}'
         each = {
-            phase: machines.seconds(load, machine, devices, config.get('precision', 'float32'))
+            phase: machines.seconds(load, machine, devices, config['precision'])
             for phase, load in loads.items()
         }
         epoch = steps * sum(needs['step'] for needs in each.values())

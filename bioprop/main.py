@@ -21,7 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from bioprop import dry_run
-from bioprop.command_line import run
+from bioprop.command_line import DRY_RUN, run
 from bioprop.parallel import join
 from bioprop.resolve import resolve
 from bioprop.train import train
@@ -35,6 +35,7 @@ COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.'
 PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.')
 PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.')
 flags.mark_flag_as_required('config')
+flags.declare_key_flag('dry_run')
 flags.adopt_module_key_flags(dry_run)
 
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
     if DISTRIBUTED.value:
         join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     config = resolve(CONFIG.value)
-    if dry_run.DRY_RUN.value:
+    if DRY_RUN.value:
         return dry_run.dry_run(config)
     names = ('dataset', 'net', 'rule', 'schedule', 'seed')
     default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))

@@ -5,11 +5,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from absl import flags
-
+from bioprop.command_line import DRY_RUN
 from bioprop.errors import UserError
-
-DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Only print what would be run.')
 
 Command = list[str]
 

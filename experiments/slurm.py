@@ -26,7 +26,7 @@ TIME = flags.DEFINE_string('time', '24:00:00', 'Limit, as Slurm writes it.')
 PARTITION = flags.DEFINE_string('partition', None, "Default: the cluster's.")
 ACCOUNT = flags.DEFINE_string('account', None, 'To charge.')
 JOB = flags.DEFINE_string('job', 'bioprop', 'Name of the job; its log is JOB-NUMBER.log.')
-flags.adopt_module_key_flags(remote)
+flags.declare_key_flag('dry_run')
 
 SECONDS = 120  # ahead of the time limit, at which the processes are told to end
 

@@ -33,7 +33,7 @@ SPOT = flags.DEFINE_bool('spot', False, 'create, all: at a lower price, and may 
 QUEUED = flags.DEFINE_bool('queued', False, 'create, delete: as a request that waits its turn.')
 WORKDIR = flags.DEFINE_string('workdir', None, 'run, fetch: of bioprop.main; may be gs://...')
 DESTINATION = flags.DEFINE_string('destination', 'runs', 'fetch: local folder to copy into.')
-flags.adopt_module_key_flags(remote)
+flags.declare_key_flag('dry_run')
 
 STEPS = ('create', 'install', 'run', 'follow', 'fetch', 'delete')
 ALL = ('create', 'install', 'run', 'follow')

@@ -159,18 +159,6 @@ def test_a_step_of_both_sides_in_turn_shares_the_states():
     assert costs.step_flops(turns.plan, turns.sides) == traced_flops(both.step, *both[3:])
 
 
-def test_recomputing_costs_one_f_and_one_g_of_every_inverse():
-    made = problem('local', 'ao_sdtp', 'parallel')
-    once, twice = (
-        costs.step_flops(made.plan._replace(remat=remat), made.sides) for remat in (False, True)
-    )
-    batch, (local, dense, top) = made.plan.batch, made.plan.network.layers[1:]
-    inner = sum(2 * math.prod(costs.linear_product(layer, batch)) for layer in (local, dense))
-    below = math.prod(top.in_shape)
-    f_and_features, g = below * (10 + AUXILIARY), below * (10 + AUXILIARY)
-    assert twice - once == 2 * inner + 2 * batch * (f_and_features + g)
-
-
 def test_traffic_is_as_counted_by_hand():
     """One local layer with 2 places of 3 taps and 4 features, and 5 logits; a batch of 6."""
     network = feedforward((5, 1, 1), (((3, 1), 4, 2, 'VALID'),), 5, net='lc')

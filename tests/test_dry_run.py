@@ -69,8 +69,7 @@ def test_imagenet_is_described_without_a_copy():
 
 
 def test_images_take_the_size_that_is_asked_for():
-    (dataset, streamed) = describe('imagenet2012', 0.1, image_size=64)
-    assert streamed
+    dataset = describe('imagenet2012', 0.1, image_size=64)
     assert dataset.train.image.shape == (1_281_167 - 128_117, 64, 64, 3)
     assert dataset.train.image.strides == (0, 0, 0, 0)  # one pixel in memory
 
@@ -80,8 +79,7 @@ def test_a_described_set_has_the_shapes_of_the_loaded_one(name, tmp_path):
     if name != 'mnist_mini':
         write_set(tmp_path, name, '3.0.2', 'array_record', channels=3)
     loaded = sets.load(name, 0.1, str(tmp_path))
-    described, streamed = describe(name, 0.1, str(tmp_path))
-    assert not streamed
+    described = describe(name, 0.1, str(tmp_path))
     assert described.classes == loaded.classes
     assert described.mean.shape == loaded.mean.shape
     for part in ('train', 'validation', 'test'):
@@ -181,14 +179,13 @@ def test_options_of_scale_are_counted():
     half, parts, anew = (
         '\n'.join(page(plain | changed, devices, ['tpu_v4']))
         for changed, devices in (
-            ({'precision': 'bfloat16'}, 1), ({'accumulate': 4, 'remat': True}, 4),
+            ({'precision': 'bfloat16'}, 1), ({'accumulate': 4}, 4),
             ({'parallel': 'shard_map'}, 4),
         )
     )  # fmt: skip
     assert 'bfloat16 products, float32 weights' in half
     assert 'weights in half' in half
     assert '16 on each of 4 devices in 4 microbatches' in parts
-    assert 'noisy states' not in parts
     assert 'state made anew' in parts
     assert 'state made anew' not in anew
 
@@ -199,7 +196,6 @@ def test_options_of_scale_are_counted():
         ({}, 3, ['h100'], 'batch_size = 100 must be a multiple of 3 devices'),
         ({'accumulate': 8}, 2, ['h100'], '2 devices x 8 microbatches'),
         ({}, 1, ['h10'], "no hardware 'h10'; did you mean 'h100'"),
-        ({'precision': 'float16'}, 1, ['h100'], "no precision 'float16'; did you mean 'bfloat16'"),
         ({'rule': 'rules_of_mine:rule'}, 1, ['h100'], 'rules_of_mine'),
         ({'dataset': 'stl10'}, 1, ['h100'], "'stl10' is not known before it is prepared"),
     ],

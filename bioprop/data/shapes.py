@@ -1,7 +1,5 @@
 """Data sets by their shapes alone: nothing is read, and no copy has to be there."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from bioprop.data import mnist_mini, tfds_arrays
@@ -15,14 +13,6 @@ EXAMPLES = {
     'cifar10': (50_000, 10_000),
     'imagenet2012': (1_281_167, 50_000),
 }
-IMAGE_SIZE = 224  # of sets whose images differ in size
-
-
-class Described(NamedTuple):
-    """A data set that holds no images, and whether its images come in files of many sizes."""
-
-    dataset: Dataset
-    streamed: bool
 
 
 def describe(
@@ -30,11 +20,11 @@ def describe(
     validation_fraction: float,
     data_dir: str | None = None,
     image_size: int | None = None,
-) -> Described:
+) -> Dataset:
     """A set in the shapes that it has once loaded, from what TFDS knows of it.
 
-    Images of several sizes are taken as squares of image_size. Raises UserError for a set whose
-    size nobody knows before it is prepared.
+    With an image_size its images are squares of that size. Raises UserError for a set whose size
+    nobody knows before it is prepared, and for images of several sizes without an image_size.
     """
     if name == 'mnist_mini':
         splits, classes = mnist_mini.load()
@@ -51,15 +41,15 @@ def describe(
                 f'the number of images of {name!r} is not known before it is prepared:\n'
                 f'  python -m bioprop.data.prepare {name}'
             )
-    streamed = None in shape
-    if streamed:
-        size = image_size or IMAGE_SIZE
-        shape = (size, size, shape[-1])
+    if image_size:
+        shape = (image_size, image_size, 3)
+    if None in shape:
+        raise UserError(f'data set {name!r} has images of several sizes: set --config.image_size')
     train, test = counts
     held_out = round(validation_fraction * train)
     parts = [_part(count, shape) for count in (train - held_out, held_out, test)]
     channels = np.ones(shape[-1], np.float32)
-    return Described(Dataset(*parts, classes, channels, channels), streamed)
+    return Dataset(*parts, classes, channels, channels)
 
 
 def _part(count: int, shape: tuple[int, ...]) -> Part:

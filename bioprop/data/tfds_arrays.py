@@ -92,7 +92,9 @@ def check(made: tfds.core.DatasetBuilder, splits: Iterable[str]) -> int:
 def _arrays(made: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
     info, shape = made.info.splits[split], made.info.features['image'].shape
     if None in shape:
-        raise UserError(f'data set {made.name!r} has images of several sizes {shape}')
+        raise UserError(
+            f'data set {made.name!r} has images of several sizes {shape}: set --config.image_size'
+        )
     images, labels = np.empty((info.num_examples, *shape), np.uint8), []
     for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
         labels += _read(made, path, images[len(labels) :][:count])
