@@ -55,7 +55,10 @@ def members_that_fit(config: dict[str, Any]) -> int:
     """How many members fit into the memory of all local devices; at least 1.
 
     A step holds the states before and after it; a half of the memory is left to the step's own.
+    What is read from disk is trained alone.
     """
+    if config['image_size']:
+        return 1
     run = make_run(config)
     init = functools.partial(init_member, run.learner)
     member = jax.eval_shape(init, np.uint32(0), run.hparams)

@@ -23,6 +23,7 @@ from typing import Any
 
 from bioprop.errors import UserError
 from bioprop.population import members_that_fit, program_of, train_population
+from bioprop.train import Diverged, train
 from bioprop.workdir import MOVABLE
 from bioprop.writers import write_json, write_whole
 
@@ -140,11 +141,23 @@ class Study:
 
     def _train(self, folder: Path) -> None:
         members = _members(folder)
-        train_population(members, [self.workdir(config) for config in members], folder)
+        workdirs = [self.workdir(config) for config in members]
+        if members[0]['image_size']:
+            _train_alone(members, workdirs)
+        else:
+            train_population(members, workdirs, folder)
         with _locked(self.folder / 'lock'):
             write_whole(self.folder / 'results.jsonl', _results(self.folder))
         (folder / 'done').touch()
-        shutil.rmtree(folder / 'checkpoints')
+        shutil.rmtree(folder / 'checkpoints', ignore_errors=True)  # those alone have none here
+
+
+def _train_alone(members: list[Config], workdirs: list[Path]) -> None:
+    """One after another: sets that are read from disk have no populations. Keeps no weights."""
+    for config, workdir in zip(members, workdirs, strict=True):
+        with contextlib.suppress(Diverged):  # its summary says so
+            train(config, workdir, [])
+        shutil.rmtree(workdir / 'checkpoints')
 
 
 def _done(folder: Path) -> bool:

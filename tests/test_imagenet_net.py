@@ -6,6 +6,7 @@ import math
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from bioprop import feedforward, optim, reference, rules, step
+from bioprop.checkpoint import Checkpoints
 from bioprop.losses import softmax_cross_entropy
 
 BATCH, LIMIT = 2, 24  # LIMIT in GiB
@@ -56,6 +58,15 @@ def one_step(name):
     stepped = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # before the check below
 
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(Path(folder))
+        checkpoints.save(1, state)
+        checkpoints.wait()
+        _, restored = checkpoints.restore_latest(state)
+        checkpoints.close()
+    alike = jax.tree.map(_equal, state, restored)
+    del restored
+
     # The initial weights are drawn again, layer by layer, to see what share of them has changed.
     key_forward = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
     moved = []
@@ -67,6 +78,7 @@ def one_step(name):
         'parameters': parameters,
         'metrics': {kind: float(value) for kind, value in metrics.items()},
         'moved': moved,
+        'restored': all(jax.tree.leaves(alike)),
         'peak_gib': peak,
         'seconds': {
             'init': initialised - started,
@@ -75,6 +87,12 @@ def one_step(name):
         },
     }
     print(json.dumps(report))
+
+
+def _equal(x, y):
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x, y = jax.random.key_data(x), jax.random.key_data(y)
+    return bool((x == y).all())
 
 
 def share_inside(side, size, stride):
@@ -99,6 +117,7 @@ def test_one_step_on_the_imagenet_net_fits_into_memory(name):
     report = json.loads(done.stdout)
     print(name, report)
     assert report['peak_gib'] < LIMIT, report
+    assert report['restored'], report
     assert all(math.isfinite(value) for value in report['metrics'].values()), report
     kernels = [(224, 9, 4), (56, 3, 2), (28, 5, 1), (28, 3, 2), (14, 3, 1), (14, 3, 2), (7, 3, 1)]
     for moved, kernel in zip(report['moved'][:-1], kernels, strict=True):

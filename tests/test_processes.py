@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from test_stream import write_photos
 
 from bioprop.parallel import MODES
+from bioprop.rules import RULES
 
 ROOT = Path(__file__).parent.parent
 SPLITS = {'train': (40, 32), 'validation': (6, 5)}  # examples in each file
@@ -29,18 +31,29 @@ def photos(tmp_path_factory):
     return folder
 
 
-def start(photos, workdir, *options, devices=1, schedule='parallel', rule='ao_sdtp', more=()):
+PHOTOS = (
+    '--config.dataset=photos', '--config.paper_dataset=imagenet', '--config.image_size=16',
+    '--config.batch_size=16', '--config.hidden=((3,4,2),(3,6,2),12)', '--config.epochs=2',
+    '--config.validation_fraction=0.1', '--config.eval_batch_size=12', '--config.steps_per_call=3',
+)  # fmt: skip
+# A quarter of the channels of the ImageNet net, on images of 64 pixels.
+STAND_IN = (
+    '--config.hidden=((9,12,4),(3,12,2),(5,24,1),(3,24,2),(3,48,1),(3,48,2),(3,96,1))',
+    '--config.image_size=64', '--config.batch_size=64', '--config.epochs=1',
+    '--config.validation_fraction=0.1', '--config.eval_batch_size=48', '--config.steps_per_call=2',
+)  # fmt: skip
+
+
+def start(data_dir, workdir, *options, devices=1, rule='ao_sdtp', settings=PHOTOS):
     """Starts main on a small locally connected net, in double precision."""
     command = [
         sys.executable, '-m', 'bioprop.main', f'--config=configs/imagenet_{rule}.py',
-        f'--workdir={workdir}', f'--config.data_dir={photos}', '--config.dataset=photos',
-        '--config.paper_dataset=imagenet', '--config.image_size=16', '--config.batch_size=16',
-        '--config.hidden=((3,4,2),(3,6,2),12)', '--config.validation_fraction=0.1',
-        '--config.eval_batch_size=12', '--config.epochs=2', '--config.steps_per_call=3',
-        '--config.checkpoint_seconds=0', f'--config.schedule={schedule}', *more, *options,
+        f'--workdir={workdir}', f'--config.data_dir={data_dir}', *settings,
+        '--config.checkpoint_seconds=0', *options,
     ]  # fmt: skip
     environment = os.environ | {
         'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_ENABLE_X64': '1',
+        'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
     }  # fmt: skip
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True,
@@ -48,14 +61,14 @@ def start(photos, workdir, *options, devices=1, schedule='parallel', rule='ao_sd
     )  # fmt: skip
 
 
-def start_two(photos, workdir, *options, **settings):
+def start_two(data_dir, workdir, *options, **more):
     """Two processes of four devices each."""
     with socket.socket() as free:
         free.bind(('localhost', 0))
         port = free.getsockname()[1]
     team = ('--distributed', f'--coordinator=localhost:{port}', '--processes=2')
     return [
-        start(photos, workdir, *team, f'--process={i}', *options, devices=4, **settings)
+        start(data_dir, workdir, *team, f'--process={i}', *options, devices=4, **more)
         for i in range(2)
     ]
 
@@ -166,3 +179,70 @@ def test_two_processes_told_to_end_save_at_one_step_and_go_on(alone, photos, tmp
     finish(*pair, status=143)
     finish(*start_two(photos, workdir))
     assert_alike(workdir, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rule', sorted(RULES))
+def test_the_reduced_imagenet_net_is_the_same_everywhere(rule, tmp_path):
+    """On a copy of imagenet2012 in TFDS_DATA_DIR: every rule, devices, processes, a kill."""
+    data_dir = os.environ.get('TFDS_DATA_DIR', '')
+    if not (Path(data_dir) / 'imagenet2012').exists():
+        pytest.skip('TFDS_DATA_DIR has no imagenet2012')
+    arguments = {'rule': rule, 'settings': STAND_IN}
+    alone = tmp_path / 'alone'
+    finish(start(data_dir, alone, **arguments))
+    killed = tmp_path / 'killed'
+    process = start(data_dir, killed, **arguments)
+    wait_for(killed, 2, process)
+    process.kill()
+    process.communicate()
+    out, _ = finish(start(data_dir, killed, **arguments))
+    assert 'resumed at step' in out
+    (state, told), (expected, expected_told) = outcome(killed), outcome(alone)
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    assert told == expected_told
+    for mode in MODES:
+        chosen = f'--config.parallel={mode}'
+        finish(start(data_dir, tmp_path / f'eight_{mode}', chosen, devices=8, **arguments))
+        assert_alike(tmp_path / f'eight_{mode}', alone)
+        finish(*start_two(data_dir, tmp_path / f'two_{mode}', chosen, **arguments))
+        assert_alike(tmp_path / f'two_{mode}', alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+def test_random_kills_change_nothing(photos, processes, tmp_path):
+    """Twelve times, SIGKILL or SIGTERM, to any of the processes, at any moment of their lives."""
+    long = ('--config.epochs=60', '--config.steps_per_call=1', '--config.schedule=alternating')
+    begin = time.monotonic()
+    finish(start(photos, tmp_path / 'calm', *long))
+    dice, longest = random.Random(processes), time.monotonic() - begin
+    stormy, kills = tmp_path / 'stormy', 0
+    while kills < 12:
+        pair = (
+            [start(photos, stormy, *long)] if processes == 1 else start_two(photos, stormy, *long)
+        )
+        victim = dice.choice(pair)
+        time.sleep(dice.uniform(0, longest))
+        if victim.poll() is None:
+            victim.send_signal(dice.choice([signal.SIGKILL, signal.SIGTERM]))
+            kills += 1
+        for process in pair:
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:  # what a launcher does when one of them is gone
+                process.kill()
+                process.communicate()
+        print(kills, [process.returncode for process in pair], flush=True)
+        if all(process.returncode == 0 for process in pair):
+            break
+    if not all(process.returncode == 0 for process in pair):
+        finish(
+            *(
+                [start(photos, stormy, *long)]
+                if processes == 1
+                else start_two(photos, stormy, *long)
+            )
+        )
+    assert kills
+    assert_alike(stormy, tmp_path / 'calm')

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_stream import write_photos
 
 from bioprop import study
 from bioprop.config import paper
@@ -312,3 +313,22 @@ def assert_refused(process, words):
     assert errors.strip().startswith('bioprop: ')
     assert words in errors
     assert 'Traceback' not in errors
+
+
+def test_runs_that_are_read_from_disk_are_trained_alone(tmp_path):
+    """One of them diverges, and the other is trained all the same."""
+    write_photos(tmp_path / 'data', 'array_record', {'train': (40, 32), 'validation': (6, 5)})
+    config = resolve(
+        paper(
+            'imagenet2012', 'bp', dataset='photos', data_dir=str(tmp_path / 'data'), image_size=16,
+            paper_dataset='imagenet', hidden=((3, 4, 2),), batch_size=16, eval_batch_size=16,
+            validation_fraction=0.1, epochs=1,
+        )
+    )  # fmt: skip
+    plan = [config, config | {'lr': 1e38}]
+    made = Study(tmp_path / 'study', {})
+    made.work(lambda result: plan)
+    assert [made.result(each)['diverged'] for each in plan] == [False, True]
+    assert made.result(config)['test_error_at_best_validation'] is not None
+    assert not list((tmp_path / 'study').glob('runs/*/checkpoints'))
+    assert len((tmp_path / 'study' / 'results.jsonl').read_text().splitlines()) == 2
