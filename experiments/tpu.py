@@ -1,12 +1,13 @@
 """Trains on a Cloud TPU: makes the machines, installs this source tree, runs, fetches, deletes.
 
 python -m experiments.tpu all --name=pod --project=PROJECT --zone=us-central2-b --type=v4-32 \
-    --workdir=gs://BUCKET/run -- --config=configs/mnist_bp.py --config.seed=1
+    --workdir=/mnt/shared/run -- --config=configs/mnist_bp.py --config.seed=1
 
 The steps, each also a command of its own: create; install (the last commit, on every worker); run
 (what follows -- goes to bioprop.main, in the background, on every worker); follow (the log of
 worker 0; Ctrl-C leaves the training alone); fetch (the workdir, into --destination); delete. `all`
-is create to follow. After a preemption `delete` and `all` resume, if the workdir is in a bucket.
+is create to follow. The workdir must be a folder that all workers see, such as a mounted Filestore
+share: `delete` and `all` then resume after a preemption. One worker alone needs none.
 --dry_run prints the commands of gcloud, which must be installed and logged in for all else.
 """
 
@@ -31,7 +32,7 @@ RUNTIME = flags.DEFINE_string(
 )
 SPOT = flags.DEFINE_bool('spot', False, 'create, all: at a lower price, and may be taken away.')
 QUEUED = flags.DEFINE_bool('queued', False, 'create, delete: as a request that waits its turn.')
-WORKDIR = flags.DEFINE_string('workdir', None, 'run, fetch: of bioprop.main; may be gs://...')
+WORKDIR = flags.DEFINE_string('workdir', None, 'run, fetch: of bioprop.main.')
 DESTINATION = flags.DEFINE_string('destination', 'runs', 'fetch: local folder to copy into.')
 flags.declare_key_flag('dry_run')
 
@@ -111,7 +112,7 @@ def install(settings: Settings, archive: Path) -> list[Command]:
 
 def run(settings: Settings) -> list[Command]:
     """Training on every worker, in the background."""
-    workdir = f'--workdir={_needed(settings.workdir, "workdir")}'
+    workdir = f'--workdir={_workdir(settings)}'
     training = shlex.join(remote.training(PYTHON, [workdir, *settings.arguments]))
     background = f'(nohup {training} >> ../{LOG} 2>&1 < /dev/null &)'
     return [_ssh(settings, 'all', f'cd {SOURCE} && {background}')]
@@ -123,12 +124,8 @@ def follow(settings: Settings) -> list[Command]:
 
 
 def fetch(settings: Settings) -> list[Command]:
-    """The workdir, from its bucket or from worker 0, into a folder of its name."""
-    workdir = _needed(settings.workdir, 'workdir').rstrip('/')
-    target = f'{settings.destination}/{workdir.rpartition("/")[2]}'
-    if workdir.startswith('gs://'):
-        copy = ['gcloud', 'storage', 'rsync', '--recursive', workdir, target]
-        return [['mkdir', '-p', target], copy]
+    """The workdir, from worker 0, into a folder of its name."""
+    workdir = _workdir(settings)
     path = workdir if workdir.startswith('/') else f'{SOURCE}/{workdir}'
     copy = ['--recurse', f'{settings.name}:{path}', settings.destination, '--worker=0']
     return [
@@ -157,6 +154,16 @@ def _ssh(settings: Settings, worker: str, script: str) -> Command:
 def _where(settings: Settings) -> Command:
     project = [f'--project={settings.project}'] if settings.project else []
     return [f'--zone={settings.zone}', *project]
+
+
+def _workdir(settings: Settings) -> str:
+    workdir = _needed(settings.workdir, 'workdir').rstrip('/')
+    if '://' in workdir:
+        raise UserError(
+            f'--workdir={workdir}: a run appends to files, which a bucket cannot; name a folder of '
+            'a file system that the workers share'
+        )
+    return workdir
 
 
 def _needed(value: str | None, flag: str) -> str:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from learners import replicas
 from problems import BATCH, CLASSES, IN_SHAPE, feedforward, numpy
 
-from bioprop import crowd, optim, parallel, population, rules, step
+from bioprop import crowd, optim, population, rules, step
 from bioprop.checkpoint import Checkpoints
 from bioprop.config import paper
 from bioprop.crowd import program_bytes
@@ -214,8 +215,9 @@ def test_several_devices_and_populations_train_as_one_run(x64, blocks, monkeypat
     alone = []
     for seed, devices in ((2, 1), (2, 2)):
         state = start(REGENERATED, seed, hparams)
-        arguments = parallel.place((state, images, hparams), devices)
-        alone.append(numpy(parallel.spread(steps, devices, arguments)(*arguments)))
+        team = replicas(devices)
+        arguments = team.place((state, images, hparams))
+        alone.append(numpy(team.spread(steps, arguments)(*arguments)))
     near = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
     near(alone[1], alone[0])
     assert alone[0][1]['finite']

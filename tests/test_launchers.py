@@ -22,7 +22,7 @@ ARGUMENTS = (
     "--config.rule_options.name='it is'",
     '--config.data_dir=$HOME/"my data"; echo `no` {command} \\n * & | ( # %j',
 )
-POD = Settings('pod', 'us-a', 'mine', 'v4-32', workdir='gs://bucket/run', arguments=ARGUMENTS)
+POD = Settings('pod', 'us-a', 'mine', 'v4-32', workdir='/mnt/run', arguments=ARGUMENTS)
 ARCHIVE = Path('/tmp/archive.tar.gz')
 
 
@@ -79,10 +79,22 @@ def test_the_commands_of_each_step():
         assert [zone, project] == where
         assert script.startswith('--command=')
     assert made['fetch'][-1] == [
-        'gcloud', 'storage', 'rsync', '--recursive', 'gs://bucket/run', 'runs/run'
-    ]  # fmt: skip
+        *tpus,
+        'tpu-vm',
+        'scp',
+        '--recurse',
+        'pod:/mnt/run',
+        'runs',
+        '--worker=0',
+        *where,
+    ]
     assert made['delete'] == [[*tpus, 'tpu-vm', 'delete', 'pod', '--quiet', *where]]
     assert made['all'] == [*made['create'], *made['install'], *made['run'], *made['follow']]
+
+
+def test_a_workdir_in_a_bucket_is_refused():
+    with pytest.raises(UserError, match='a bucket cannot'):
+        tpu.commands('run', POD._replace(workdir='gs://bucket/run'), ARCHIVE)
 
 
 def test_queued_and_spot_and_other_generations():
@@ -129,7 +141,7 @@ def test_the_arguments_survive_the_workers_shell(tmp_path):
         time.sleep(0.05)
     assert 'said' in log.read_text()
     assert called(tmp_path / 'bioprop' / '.venv' / 'bin', 'python') == [
-        ['-m', 'bioprop.main', '--distributed', '--workdir=gs://bucket/run', *ARGUMENTS]
+        ['-m', 'bioprop.main', '--distributed', '--workdir=/mnt/run', *ARGUMENTS]
     ]
 
 
@@ -156,7 +168,7 @@ def test_the_tpu_command_line(tmp_path):
     """--dry_run calls nothing, a step calls gcloud, and what fails is said in one message."""
     stand_in(tmp_path, 'gcloud', '[ "$4" != delete ]')
     stand_in(tmp_path, 'git')
-    flags = ('--name=pod', '--zone=us-a', '--type=v4-32', '--workdir=gs://bucket/run')
+    flags = ('--name=pod', '--zone=us-a', '--type=v4-32', '--workdir=/mnt/run')
     path = with_fakes(tmp_path)
     dry = launch('tpu', 'all', *flags, '--dry_run', '--', *ARGUMENTS, path=path)
     assert dry.returncode == 0, dry.stderr

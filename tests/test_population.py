@@ -175,7 +175,7 @@ def last_step(folder):
 def last_members(folder, like):
     """The members of a population's last checkpoint."""
     checkpoints = Checkpoints(folder / 'population' / 'checkpoints')
-    members = checkpoints.restore(checkpoints.latest(), like)
+    _, members = checkpoints.restore_latest(like)
     checkpoints.close()
     return members
 
