@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
-from bioprop.parallel import AXIS, mesh, place
+from bioprop.parallel import DIVIDED, mesh, place
 
 # Members side by side. A core of a CPU is filled by one; elsewhere as many as there are.
 WIDTH = {'cpu': 1}
@@ -28,7 +28,7 @@ class Crowd:
         if self.devices == 1:
             return jax.tree.map(jnp.asarray, tree)
         number = np.minimum(np.arange(self.devices * self.share), self.members - 1)
-        sharding = NamedSharding(mesh(self.devices), PartitionSpec(AXIS))
+        sharding = NamedSharding(mesh(jax.local_devices()[: self.devices]), DIVIDED)
 
         def divide(leaf):
             leaf = leaf[number].reshape(self.devices, self.share, *leaf.shape[1:])
