@@ -36,6 +36,11 @@ PHOTOS = (
     '--config.batch_size=16', '--config.hidden=((3,4,2),(3,6,2),12)', '--config.epochs=2',
     '--config.validation_fraction=0.1', '--config.eval_batch_size=12', '--config.steps_per_call=3',
 )  # fmt: skip
+IN_MEMORY = (
+    '--config.dataset=mnist_mini', '--config.net=conv', '--config.hidden=((3,4,3),16)',
+    '--config.batch_size=200', '--config.epochs=1', '--config.augment=True',
+    '--config.schedule=alternating',
+)  # fmt: skip
 # A quarter of the channels of the ImageNet net, on images of 64 pixels.
 STAND_IN = (
     '--config.hidden=((9,12,4),(3,12,2),(5,24,1),(3,24,2),(3,48,1),(3,48,2),(3,96,1))',
@@ -44,10 +49,10 @@ STAND_IN = (
 )  # fmt: skip
 
 
-def start(data_dir, workdir, *options, devices=1, rule='ao_sdtp', settings=PHOTOS):
-    """Starts main on a small locally connected net, in double precision."""
+def start(data_dir, workdir, *options, devices=1, config='imagenet_ao_sdtp', settings=PHOTOS):
+    """Starts main on a small net, in double precision."""
     command = [
-        sys.executable, '-m', 'bioprop.main', f'--config=configs/imagenet_{rule}.py',
+        sys.executable, '-m', 'bioprop.main', f'--config=configs/{config}.py',
         f'--workdir={workdir}', f'--config.data_dir={data_dir}', *settings,
         '--config.checkpoint_seconds=0', *options,
     ]  # fmt: skip
@@ -141,6 +146,14 @@ def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos,
     assert_alike(tmp_path / 'two', alone)
 
 
+def test_a_set_in_memory_is_shared_by_two_processes_too(tmp_path):
+    arguments = {'config': 'mnist_dtp', 'settings': IN_MEMORY}
+    finish(start('', tmp_path / 'alone', **arguments))
+    for mode in MODES:
+        finish(*start_two('', tmp_path / mode, f'--config.parallel={mode}', **arguments))
+        assert_alike(tmp_path / mode, tmp_path / 'alone')
+
+
 def wait_for(workdir, step, *processes):
     """Returns once a checkpoint of that step, or a later one, is there."""
 
@@ -188,7 +201,7 @@ def test_the_reduced_imagenet_net_is_the_same_everywhere(rule, tmp_path):
     data_dir = os.environ.get('TFDS_DATA_DIR', '')
     if not (Path(data_dir) / 'imagenet2012').exists():
         pytest.skip('TFDS_DATA_DIR has no imagenet2012')
-    arguments = {'rule': rule, 'settings': STAND_IN}
+    arguments = {'config': f'imagenet_{rule}', 'settings': STAND_IN}
     alone = tmp_path / 'alone'
     finish(start(data_dir, alone, **arguments))
     killed = tmp_path / 'killed'
@@ -213,36 +226,31 @@ def test_the_reduced_imagenet_net_is_the_same_everywhere(rule, tmp_path):
 @pytest.mark.parametrize('processes', [1, 2])
 def test_random_kills_change_nothing(photos, processes, tmp_path):
     """Twelve times, SIGKILL or SIGTERM, to any of the processes, at any moment of their lives."""
-    long = ('--config.epochs=60', '--config.steps_per_call=1', '--config.schedule=alternating')
-    begin = time.monotonic()
-    finish(start(photos, tmp_path / 'calm', *long))
-    dice, longest = random.Random(processes), time.monotonic() - begin
-    stormy, kills = tmp_path / 'stormy', 0
-    while kills < 12:
-        pair = (
-            [start(photos, stormy, *long)] if processes == 1 else start_two(photos, stormy, *long)
-        )
-        victim = dice.choice(pair)
-        time.sleep(dice.uniform(0, longest))
-        if victim.poll() is None:
-            victim.send_signal(dice.choice([signal.SIGKILL, signal.SIGTERM]))
-            kills += 1
-        for process in pair:
+    long = ('--config.epochs=200', '--config.steps_per_call=1', '--config.schedule=alternating')
+
+    def begin(workdir):
+        if processes == 1:
+            return [start(photos, workdir, *long)]
+        return start_two(photos, workdir, *long)
+
+    calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
+    began, first = time.monotonic(), begin(calm)
+    wait_for(calm, 1, *first)
+    ready = time.monotonic() - began
+    finish(*first)
+    dice = random.Random(processes)
+    for kill in range(12):
+        victims = begin(stormy)
+        time.sleep(dice.uniform(0, 2 * ready))
+        victim = dice.choice(victims)
+        assert victim.poll() is None, 'it ended before it could be killed'
+        victim.send_signal(dice.choice([signal.SIGKILL, signal.SIGTERM]))
+        for process in victims:
             try:
                 process.communicate(timeout=60)
             except subprocess.TimeoutExpired:  # what a launcher does when one of them is gone
                 process.kill()
                 process.communicate()
-        print(kills, [process.returncode for process in pair], flush=True)
-        if all(process.returncode == 0 for process in pair):
-            break
-    if not all(process.returncode == 0 for process in pair):
-        finish(
-            *(
-                [start(photos, stormy, *long)]
-                if processes == 1
-                else start_two(photos, stormy, *long)
-            )
-        )
-    assert kills
-    assert_alike(stormy, tmp_path / 'calm')
+        print(kill, [process.returncode for process in victims], flush=True)
+    finish(*begin(stormy))
+    assert_alike(stormy, calm)
