@@ -18,7 +18,7 @@ from bioprop.parallel import Replicas
 from bioprop.run import Call, Run
 from bioprop.step import TrainState, Weights
 
-AHEAD = 2  # steps that wait on the devices while the host reads on
+AHEAD = 2  # steps on the devices, at most, while the host reads on
 
 Numbers = dict[str, float]
 
@@ -30,6 +30,8 @@ class Resident:
         self._run, self._replicas, self._like = run, replicas, like
         self._parts, self._hparams = replicas.place((run.parts, run.hparams))
         self._eval_batch_size = eval_batch_size
+        self._train_steps = functools.cache(self._compile_train_steps)
+        self._evaluate = functools.cache(self._compile_evaluate)
 
     def program(self, call: Call) -> Callable[[TrainState], tuple[TrainState, Numbers]]:
         """Compiled at the first call of its kind."""
@@ -51,15 +53,13 @@ class Resident:
         images = self._parts[part]
         return _numbers(self._evaluate(part)(weights, images)), len(images.image)
 
-    @functools.cache  # noqa: B019
-    def _train_steps(self, turns, steps):
+    def _compile_train_steps(self, turns, steps):
         run = self._run
         function = functools.partial(step.train_steps, run.learner, turns, run.batch_size, steps)
         arguments = (self._like, self._parts['train'], self._hparams)
         return self._replicas.spread(function, arguments, donate=(0,))
 
-    @functools.cache  # noqa: B019
-    def _evaluate(self, part):
+    def _compile_evaluate(self, part):
         function = functools.partial(step.evaluate, self._run.learner, self._eval_batch_size)
         return self._replicas.spread(function, (self._like.weights, self._parts[part]))
 
@@ -74,6 +74,7 @@ class Streamed:
         devices = len(replicas.devices)
         self._eval_batch_size = -(-eval_batch_size // devices) * devices
         self._position, self._batches = None, None
+        self._train_batch = functools.cache(self._compile_train_batch)
 
     def program(self, call: Call) -> Callable[[TrainState], tuple[TrainState, Numbers]]:
         """Compiled at the first call of its kind."""
@@ -85,7 +86,7 @@ class Streamed:
                 image, label, _ = self._replicas.divide(tuple(next(batches)))
                 state, values = compiled(state, self._hparams, image, label)
                 metrics.append(values)
-                jax.block_until_ready(metrics[max(0, len(metrics) - AHEAD)])
+                _keep_up(metrics)
             numbers = [_numbers(values) for values in metrics]
             means = {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
             return state, means | {'finite': bool(finite(state))}
@@ -102,7 +103,7 @@ class Streamed:
         for batch in self._run.parts[part].once(self._eval_batch_size, self._share):
             images = self._replicas.divide(tuple(batch))
             totals.append(self._evaluate_batch(weights, *images))
-            jax.block_until_ready(totals[max(0, len(totals) - AHEAD)])
+            _keep_up(totals)
         numbers = [_numbers(each) for each in totals]
         sums = {name: sum(each[name] for each in numbers) for name in numbers[0]}
         return sums, round(sums.pop('count'))
@@ -116,8 +117,7 @@ class Streamed:
         self._position = call.position
         return self._batches
 
-    @functools.cache  # noqa: B019
-    def _train_batch(self, turns):
+    def _compile_train_batch(self, turns):
         def function(state, hparams, image, label, axis_name=None):
             images = self._images(image, label)
             return step.train_batch(self._run.learner, turns, state, hparams, images, axis_name)
@@ -153,6 +153,12 @@ def make_feed(
     """The feed of a run, for states like this one."""
     kind = Streamed if config['image_size'] else Resident
     return kind(run, replicas, config['eval_batch_size'], like)
+
+
+def _keep_up(results: list) -> None:
+    """Waits until fewer than AHEAD of the results are still being computed."""
+    if len(results) >= AHEAD:
+        jax.block_until_ready(results[-AHEAD])
 
 
 def _numbers(metrics: dict[str, jax.Array]) -> Numbers:
