@@ -159,6 +159,11 @@ def test_argument_string_equals_override(tmp_path):
     ('arguments', 'words'),
     [
         (['--config.epcohs=3'], ['epcohs', 'epochs']),
+        (['--distributed'], ['cannot be joined', '--coordinator=HOST:PORT']),
+        (['--config.parallel=pmpa'], ['pmpa', 'pmap']),
+        (['--config.precision=float16'], ['float16', 'bfloat16']),
+        (['--config.accumulate=7'], ['batch_size', 'accumulate = 7']),
+        (['--config.image_size=32'], ['mnist_mini', 'image_size']),
         (['--config.epochs=three'], ['epochs', 'three']),
         (['--config.epochs=0'], ['epochs', 'at least 1']),
         (['--config.rule=dpt'], ["'dpt'", "'dtp'"]),

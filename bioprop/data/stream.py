@@ -237,6 +237,8 @@ def open_stream(
     where 'test' is missing or has no labels (imagenet2012). Raises UserError if the set cannot be
     had, or a file of it is missing.
     """
+    if name == 'mnist_mini':
+        raise UserError("'mnist_mini' is held in memory: it takes no image_size")
     _grain()
     made = tfds_arrays.builder(name, data_dir)
     classes = tfds_arrays.check(made, ('train',))
