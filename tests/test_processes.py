@@ -19,6 +19,7 @@ from test_stream import write_photos
 from bioprop.parallel import MODES
 from bioprop.rules import RULES
 
+pytestmark = pytest.mark.usefixtures('x64')  # what is read back, too
 ROOT = Path(__file__).parent.parent
 SPLITS = {'train': (40, 32), 'validation': (6, 5)}  # examples in each file
 TIMES = ('seconds', 'examples_per_second')
