@@ -25,8 +25,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         jax.distributed.initialize(coordinator, processes, process)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f'--distributed: the other processes cannot be joined ({error}). Outside a cluster that '
-            'JAX knows give --coordinator=HOST:PORT --processes=COUNT --process=NUMBER.'
+            f'--distributed: the other processes cannot be joined ({error}). Outside a cluster '
+            'that JAX knows give --coordinator=HOST:PORT --processes=COUNT --process=NUMBER.'
         ) from error
 
 
