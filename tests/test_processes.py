@@ -110,7 +110,7 @@ def assert_alike(one, two):
     (state, told), (expected, expected_told) = outcome(one), outcome(two)
     assert jax.tree.structure(state) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
     assert len(told) == len(expected_told)
     for a, b in zip(told, expected_told, strict=True):
         assert a == {
