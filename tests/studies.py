@@ -14,7 +14,8 @@ def config(rule='bp', **settings):
         'hidden': [256] * 5, 'activation': 'tanh', 'loss': 'softmax_cross_entropy',
         'auxiliary_units': None, 'rule_options': {}, 'batch_size': 100, 'augment': False,
         'validation_fraction': 0.1, 'epochs': 2, 'seed': 1, 'optimizer': 'adam', 'lr': 0.1,
-        'inverse_lr': None, 'data_dir': None,
+        'inverse_lr': None, 'data_dir': None, 'image_size': None, 'precision': 'float32',
+        'accumulate': 1,
         **{
             side + name: None
             for side in ('', 'inverse_')
