@@ -160,7 +160,7 @@ def test_a_population_that_ends_while_it_is_claimed_is_not_trained_again(
 
 @pytest.mark.parametrize('where', ['write_whole', 'rmtree'])
 def test_killed_after_the_last_summary_loses_no_result(where, tmp_path, trained, monkeypatch):
-    def die(*_):
+    def die(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
