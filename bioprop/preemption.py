@@ -21,11 +21,11 @@ class Preempted(UserError):
 def watched() -> Iterator[Callable[[int], bool]]:
     """Gives a function of the step: whether the run is to save and end there.
 
-    Several processes agree on the step, through the coordination service, which has its own watch;
-    all of them must ask at each step.
+    Several processes must all ask at the same steps. They agree through the coordination service,
+    which has its own watch.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        yield _agreed()
         return
     if threading.current_thread() is not threading.main_thread():  # it cannot catch signals
         yield lambda step: False
@@ -36,3 +36,18 @@ def watched() -> Iterator[Callable[[int], bool]]:
         yield lambda step: told.is_set()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _agreed() -> Callable[[int], bool]:
+    """The service says yes at one number alone, the one after the last that any process asked for.
+
+    So each number from 0 on is asked for, also those within a call of many steps.
+    """
+    asked = -1
+
+    def told(step):
+        nonlocal asked
+        numbers, asked = range(asked + 1, step + 1), step
+        return any([multihost_utils.reached_preemption_sync_point(number) for number in numbers])
+
+    return told

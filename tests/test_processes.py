@@ -167,32 +167,42 @@ def wait_for(workdir, step, *processes):
         time.sleep(0.01)
 
 
-def test_told_to_end_it_saves_and_goes_on_bit_for_bit(photos, tmp_path):
-    options = ('--config.epochs=40', '--config.checkpoint_seconds=1000', '--config.eval_every=40')
-    finish(start(photos, tmp_path / 'calm', *options))
-    stormy = tmp_path / 'stormy'
-    process = start(photos, stormy, *options)
-    while not (stormy / 'metrics.jsonl').exists() or not (stormy / 'metrics.jsonl').stat().st_size:
+LONG = ('--config.epochs=100', '--config.checkpoint_seconds=1000', '--config.eval_every=100')
+
+
+@pytest.fixture(scope='module')
+def calm(photos, tmp_path_factory):
+    """A long run that nobody disturbs."""
+    workdir = tmp_path_factory.mktemp('calm') / 'run'
+    finish(start(photos, workdir, *LONG))
+    return workdir
+
+
+def tell_to_end(workdir, *processes):
+    """SIGTERM to the last of them, once the first records are there; returns what it says."""
+    records = workdir / 'metrics.jsonl'
+    while not records.exists() or not records.stat().st_size:
+        assert all(process.poll() is None for process in processes)
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, error = finish(process, status=143)
+    processes[-1].send_signal(signal.SIGTERM)
+    _, error = finish(*processes, status=143)
     assert 'told to end; saved at step' in error
     assert 'Traceback' not in error
-    out, _ = finish(start(photos, stormy, *options))
+
+
+def test_told_to_end_it_saves_and_goes_on_bit_for_bit(calm, photos, tmp_path):
+    tell_to_end(tmp_path / 'run', start(photos, tmp_path / 'run', *LONG))
+    out, _ = finish(start(photos, tmp_path / 'run', *LONG))
     assert 'resumed at step' in out
-    (state, told), (expected, expected_told) = outcome(stormy), outcome(tmp_path / 'calm')
+    (state, told), (expected, expected_told) = outcome(tmp_path / 'run'), outcome(calm)
     jax.tree.map(np.testing.assert_array_equal, state, expected)
     assert told == expected_told
 
 
-def test_two_processes_told_to_end_save_at_one_step_and_go_on(alone, photos, tmp_path):
-    workdir = tmp_path / 'two'
-    pair = start_two(photos, workdir)
-    wait_for(workdir, 3, *pair)
-    pair[1].send_signal(signal.SIGTERM)
-    finish(*pair, status=143)
-    finish(*start_two(photos, workdir))
-    assert_alike(workdir, alone)
+def test_two_processes_told_to_end_save_at_one_step_and_go_on(calm, photos, tmp_path):
+    tell_to_end(tmp_path / 'run', *start_two(photos, tmp_path / 'run', *LONG))
+    finish(*start_two(photos, tmp_path / 'run', *LONG))
+    assert_alike(tmp_path / 'run', calm)
 
 
 @pytest.mark.slow
