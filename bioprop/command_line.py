@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from bioprop.errors import UserError, fail, unknown
-from bioprop.preemption import Preempted
 
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be done, and do nothing.')
 
@@ -24,10 +23,8 @@ def run(
     def guarded(argv):
         try:
             main(argv)
-        except Preempted as error:
-            fail(error, Preempted.status)
         except UserError as error:
-            fail(error)
+            fail(error, error.status)
         except OSError as error:
             fail(f'{error.filename or "disk"}: {error.strerror or error}. What was saved is kept.')
         except KeyboardInterrupt:

@@ -10,6 +10,8 @@ from typing import NoReturn
 class UserError(Exception):
     """Bad input: the message says what is wrong and what to do. Shown without a traceback."""
 
+    status = 1  # that the program exits with
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """'no rule 'dpt'; did you mean 'dtp'?', or the list of known names if none is near."""

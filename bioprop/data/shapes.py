@@ -3,7 +3,7 @@
 import numpy as np
 
 from bioprop.data import mnist_mini, tfds_arrays
-from bioprop.data.sets import Dataset, Part
+from bioprop.data.sets import Dataset, Part, kept
 from bioprop.errors import UserError
 
 # Examples of (training, test) where no copy says so. ImageNet is tested on its validation images.
@@ -24,7 +24,8 @@ def describe(
     """A set in the shapes that it has once loaded, from what TFDS knows of it.
 
     With an image_size its images are squares of that size. Raises UserError for a set whose size
-    nobody knows before it is prepared, and for images of several sizes without an image_size.
+    nobody knows before it is prepared, for images of several sizes without an image_size, and for
+    an empty part.
     """
     if name == 'mnist_mini':
         splits, classes = mnist_mini.load()
@@ -46,8 +47,8 @@ def describe(
     if None in shape:
         raise UserError(f'data set {name!r} has images of several sizes: set --config.image_size')
     train, test = counts
-    held_out = round(validation_fraction * train)
-    parts = [_part(count, shape) for count in (train - held_out, held_out, test)]
+    left = kept(name, train, validation_fraction)
+    parts = [_part(count, shape) for count in (left, train - left, test)]
     channels = np.ones(shape[-1], np.float32)
     return Dataset(*parts, classes, channels, channels)
 
