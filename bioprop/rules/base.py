@@ -64,6 +64,14 @@ class Rule(NamedTuple):
     updates: (network, weights, states, context) -> {'forward', 'feedback'}, for rules that need
         more than the above; it takes their place
     hparams: names of the hyperparameters that the rule reads from the context
+
+    What follows is for looking inside alone (`bioprop.diagnostics`), and None where there is none:
+
+    displacements: (network, weights, states, context) -> (h_1 - t_1, ..., h_{L-1} - t_{L-1})
+    inverse: (network, weights, context, l, x, h) -> x again: g_l of the state h = f_l(x), for the
+        layers that have feedback weights
+    feedback_kernels: (network, weights) -> what takes the place of W_l on the way down, in its
+        shape, for every layer; None where nothing does
     """
 
     init: Callable
@@ -71,6 +79,9 @@ class Rule(NamedTuple):
     feedback_loss: Callable | None = None
     updates: Callable | None = None
     hparams: tuple[str, ...] = ()
+    displacements: Callable | None = None
+    inverse: Callable | None = None
+    feedback_kernels: Callable | None = None
 
     @property
     def sides(self) -> tuple[str, ...]:

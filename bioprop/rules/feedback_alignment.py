@@ -9,6 +9,7 @@ The B are Glorot-uniform, fixed, and scaled by the hyperparameter `feedback_scal
 import math
 
 import jax
+import jax.numpy as jnp
 
 from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Rule
@@ -32,7 +33,10 @@ def fa() -> Rule:
         ]
         return descend(network, kernels, states, context.error(states))
 
-    return Rule(init, signals, hparams=('feedback_scale',))
+    def feedback_kernels(network, weights):
+        return weights['fixed']
+
+    return Rule(init, signals, hparams=('feedback_scale',), feedback_kernels=feedback_kernels)
 
 
 def dfa(stored: bool = True) -> Rule:
@@ -59,4 +63,22 @@ def dfa(stored: bool = True) -> Rule:
             hidden.append(context.hparam('feedback_scale', l) * delta.reshape(states[l].shape))
         return (*hidden, error)
 
-    return Rule(init, signals, hparams=('feedback_scale',))
+    def feedback_kernels(network, weights):
+        """B_{l-1} B_l^T on the connections of layer l, and B_{L-1} at the top (B_L = I).
+
+        What W_l aligns with (Refinetti et al. 2021, Align, then memorise).
+        """
+        keys = weights['fixed'][:-1]
+        paths = keys if stored else tuple(map(draw, keys, shapes(network)))
+        paths = (*paths, jnp.eye(network.out_shape[0]))
+
+        def kernel(layer, below, above):
+            _, pullback = jax.vjp(
+                lambda kernel: layer.linear(kernel, below.T.reshape(-1, *layer.in_shape)),
+                jnp.zeros(layer.kernel_shape, below.dtype),
+            )
+            return pullback(above.T.reshape(-1, *layer.out_shape))[0]
+
+        return (None, *map(kernel, network.layers[1:], paths[:-1], paths[1:]))
+
+    return Rule(init, signals, hparams=('feedback_scale',), feedback_kernels=feedback_kernels)

@@ -65,26 +65,35 @@ def descend_targets(network, weights, states, top_displacement, inverse):
     return tuple(reversed(displacements))
 
 
-def forward_signals(displacements, states, context):
-    """delta_1..delta_L of the local losses scale ||h_l - t_l||^2 and of the task's loss."""
-    hidden = [
-        2 * context.hparam('scale', l) * displacement
-        for l, displacement in enumerate(displacements, start=1)
-    ]
-    return (*hidden, context.error(states))
+def forward_signals(displacements):
+    """The signals of the local losses scale ||h_l - t_l||^2 and, at the top, of the task's loss."""
+
+    def signals(network, weights, states, context):
+        hidden = [
+            2 * context.hparam('scale', l) * displacement
+            for l, displacement in enumerate(
+                displacements(network, weights, states, context), start=1
+            )
+        ]
+        return (*hidden, context.error(states))
+
+    return signals
 
 
-def hidden_output(h, up):
-    """What g_l inverts at a hidden layer: h_l itself."""
-    return up
+def inverse_kernels(network, weights):
+    """V_l in the shape of W_l; of V_L the part that the outputs go through."""
+    return tuple(
+        params and params['kernel'][..., : layer.kernel_shape[-1]]
+        for layer, params in zip(network.layers, weights['feedback'], strict=True)
+    )
 
 
-def reconstruct(network, weights, states, context, l, inverse, output=hidden_output):
+def reconstruct(network, weights, states, context, l, inverse):
     """(h_{l-1} + e, g_l of f_l of it): a noisy state, and what comes back of it."""
     h = states[l - 1]
     noisy = h + context.hparam('sigma', l) * context.noise(l, h)
     up = network.layers[l - 1].apply(weights['forward'][l - 1], noisy)
-    return noisy, inverse(network, weights, l, output(noisy, up))
+    return noisy, inverse(network, weights, context, l, noisy, up)
 
 
 def squared_distance(x, y):
@@ -98,24 +107,29 @@ def dtp(inverse: Callable = inverse) -> Rule:
     def init(key, network, forward):
         return init_inverses(key, network, top=len(network.layers) - 1), ()
 
-    def signals(network, weights, states, context):
+    def displacements(network, weights, states, context):
         top = len(network.layers)
         gradient = network.layers[-1].transpose(
             weights['forward'][-1]['kernel'],
             network.layers[-1].slope(states[-1]) * context.error(states),
         )
         displacement = context.hparam('alpha', top) * gradient
-        displacements = descend_targets(network, weights, states, displacement, inverse)
-        return forward_signals(displacements, states, context)
+        return descend_targets(network, weights, states, displacement, inverse)
+
+    def inverse_of_state(network, weights, context, l, x, h):
+        return inverse(network, weights, l, h)
 
     def feedback_loss(network, weights, states, context):
         loss = 0.0
         for l in range(2, len(network.layers)):
-            noisy, back = reconstruct(network, weights, states, context, l, inverse)
+            noisy, back = reconstruct(network, weights, states, context, l, inverse_of_state)
             loss += context.hparam('inverse_scale', l) * squared_distance(back, noisy)
         return loss
 
-    return Rule(init, signals, feedback_loss, hparams=(*HPARAMS, 'alpha'))
+    return Rule(
+        init, forward_signals(displacements), feedback_loss, hparams=(*HPARAMS, 'alpha'),
+        displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
+    )  # fmt: skip
 
 
 def sdtp(inverse: Callable = inverse) -> Rule:
@@ -152,7 +166,7 @@ def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
         fixed = projection(network).init_kernel(key_projection) if auxiliary_units else ()
         return feedback, fixed
 
-    def signals(network, weights, states, context):
+    def displacements(network, weights, states, context):
         z = features(network, weights, states[-2])
         optimum = context.loss.optimum(states[-1], context.batch['label'])
 
@@ -161,20 +175,21 @@ def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
             return wide_inverse(network, weights, len(network.layers), y)
 
         displacement = back(context.loss.output(states[-1])) - back(optimum)
-        displacements = descend_targets(network, weights, states, displacement, wide_inverse)
-        return forward_signals(displacements, states, context)
+        return descend_targets(network, weights, states, displacement, wide_inverse)
+
+    def inverse_of_state(network, weights, context, l, x, h):
+        if l == len(network.layers):
+            h = jnp.concatenate([context.loss.output(h), features(network, weights, x)], axis=-1)
+        return wide_inverse(network, weights, l, h)
 
     def feedback_loss(network, weights, states, context):
-        def top_output(h, logits):
-            output = context.loss.output(logits)
-            return jnp.concatenate([output, features(network, weights, h)], axis=-1)
-
-        top = len(network.layers)
         loss = 0.0
-        for l in range(2, top + 1):
-            output = top_output if l == top else hidden_output
-            _, back = reconstruct(network, weights, states, context, l, wide_inverse, output)
+        for l in range(2, len(network.layers) + 1):
+            _, back = reconstruct(network, weights, states, context, l, inverse_of_state)
             loss += context.hparam('inverse_scale', l) * squared_distance(back, states[l - 1])
         return loss
 
-    return Rule(init, signals, feedback_loss, hparams=HPARAMS)
+    return Rule(
+        init, forward_signals(displacements), feedback_loss, hparams=HPARAMS,
+        displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
+    )  # fmt: skip
