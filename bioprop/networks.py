@@ -1,5 +1,6 @@
 """Networks: a chain of bound layers, and the nets of Bartunov et al. 2018, table 3."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import jax
 
 from bioprop.layers import Layer, convolution, dense, locally_connected
 from bioprop.layers.base import Params, Shape
+from bioprop.registry import find
 
 
 class Network(NamedTuple):
@@ -40,18 +42,41 @@ class Network(NamedTuple):
 
 
 def network(layers: Sequence[Callable[[Shape], Layer]], in_shape: Shape) -> Network:
-    """Binds layer descriptions, bottom first, to the shape of one example of the input."""
+    """Binds layer descriptions, bottom first, to the shape of one example of the input.
+
+    Raises ValueError for what describes no layer.
+    """
     bound, shape = [], tuple(in_shape)
     for describe in layers:
-        bound.append(describe(shape))
+        bound.append(_bind(describe, shape))
         shape = bound[-1].out_shape
     return Network(tuple(bound))
+
+
+def _bind(describe, shape):
+    layer = describe(shape) if callable(describe) else None
+    if not isinstance(layer, Layer):
+        raise ValueError(
+            f'{describe!r} describes no layer: called with the shape of an input it must return a '
+            'bioprop.layers.Layer'
+        )
+    return layer
 
 
 # The kinds of net, and the layer that stands for (kernel size, channels, stride) in them.
 NETS = {'fc': None, 'lc': locally_connected, 'conv': convolution}
 
 Hidden = Sequence[int | tuple]
+
+
+def local_layer(net: str) -> Callable | None:
+    """What describes the (kernel size, channels, stride) of a kind of net; None if it has none.
+
+    A net 'module:function' has a layer of the user's own: function(features, kernel_size, strides,
+    *padding, activation=name) must describe one, as `bioprop.layers.convolution` does. Raises
+    UserError for an unknown name and for what cannot be loaded.
+    """
+    return find('net', net, NETS)
 
 
 def feedforward(
@@ -61,7 +86,7 @@ def feedforward(
 
     hidden is written as in table 3, bottom first: an integer is the width of a dense layer, and
     (kernel size, channels, stride), or these and the padding, a layer of the net's kind. Raises
-    ValueError for what is neither, and for a kernel that does not fit.
+    ValueError for what is neither, and for a kernel that does not fit; UserError as `local_layer`.
     """
     layers = [_describe(numbers, activation, net) for numbers in hidden]
     return network([*layers, dense(outputs, 'linear')], in_shape)
@@ -72,9 +97,14 @@ def _describe(numbers, activation, net):
         case int() if numbers > 0:
             return dense(numbers, activation)
         case [size, int(channels), strides, *padding] if channels > 0 and len(padding) < 2:
-            if NETS[net] is None:
+            describe = local_layer(net)
+            if describe is None:
                 raise ValueError(f'net={net} has dense layers only, not {numbers}')
-            return NETS[net](channels, size, strides, *padding, activation=activation)
+            try:
+                inspect.signature(describe).bind(channels, size, strides, *padding, activation='')
+            except TypeError as error:
+                raise ValueError(f'net={net} takes no layer {numbers}: {error}') from error
+            return describe(channels, size, strides, *padding, activation=activation)
     raise ValueError(
         f'a hidden layer is a width or (kernel size, channels, stride), not {numbers!r}'
     )

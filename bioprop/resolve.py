@@ -5,12 +5,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bioprop import reference, rules
+from bioprop import networks, reference, rules
 from bioprop.config import OF_RULES, OPTIONS, SIDES
 from bioprop.errors import UserError, unknown
 from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
-from bioprop.networks import NETS
 from bioprop.optim import OPTIMIZERS
 from bioprop.parallel import MODES
 from bioprop.precision import PRECISIONS
@@ -120,12 +119,13 @@ def _check_schedule(resolved: dict[str, Any]) -> None:
 
 def _check(config: dict[str, Any]) -> None:
     for kind, known in (
-        ('schedule', SCHEDULES), ('loss', LOSSES), ('net', NETS), ('activation', ACTIVATIONS),
+        ('schedule', SCHEDULES), ('loss', LOSSES), ('activation', ACTIVATIONS),
         ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('inverse_optimizer', OPTIMIZERS),
         ('parallel', MODES), ('precision', PRECISIONS),
     ):  # fmt: skip
         if config[kind] not in known:
             raise unknown(kind, config[kind], known)
+    networks.local_layer(config['net'])
     for name, value in config.items():
         values = value if name in OF_RULES and isinstance(value, tuple) else (value,)
         if name in OF_RULES and not all(x is None or isinstance(x, int | float) for x in values):

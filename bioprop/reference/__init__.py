@@ -30,8 +30,11 @@ def row_name(net: str, rule: str, schedule: str) -> str:
 def architecture(dataset: str, net: str) -> dict:
     """An entry of table 3; the convolutional net is the locally connected one, weights shared.
 
-    Raises UserError for a data set that the paper has no such net for.
+    Raises UserError for a data set that the paper has no such net for, and for a net of the user's
+    own.
     """
+    if ':' in net:
+        raise UserError(f'the paper has no net={net}: set --config.hidden=(LAYERS)')
     try:
         return tables()['table3_architectures'][_shape_of_net(dataset, net)]
     except KeyError:
@@ -63,7 +66,7 @@ def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: st
 
     The paper gives none for AO-SDTP: it gets those of SDTP. The two alternating schedules share
     a row. Of the convolutional net it gives BP's alone: other rules get those of the locally
-    connected net.
+    connected net, and so does every rule on a net of the user's own.
     """
     name = _shape_of_net(dataset, net)
     tuned = _tuned().get(name, {}).get(row_name(net, rule, schedule))

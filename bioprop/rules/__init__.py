@@ -1,9 +1,9 @@
 """Learning rules, by name."""
 
-import importlib
 import inspect
 
-from bioprop.errors import UserError, unknown
+from bioprop.errors import UserError
+from bioprop.registry import find
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Context, Rule, init_weights, no_feedback
 from bioprop.rules.feedback_alignment import dfa, fa
@@ -23,16 +23,7 @@ def get(name: str, **options) -> Rule:
     UserError for an unknown name, a module that cannot be imported, or an option that the rule
     does not take.
     """
-    module, _, function = name.rpartition(':')
-    if module:
-        try:
-            make = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f'rule {name!r} cannot be loaded: {error}') from error
-    elif name in RULES:
-        make = RULES[name]
-    else:
-        raise unknown('rule', name, RULES)
+    make = find('rule', name, RULES)
     try:
         inspect.signature(make).bind(**options)
     except TypeError as error:
