@@ -18,6 +18,8 @@ class Loss(NamedTuple):
     error: Callable[[jax.Array, jax.Array], jax.Array]  # d value / d logits, per example
     output: Callable[[jax.Array], jax.Array]  # logits -> what the network says
     optimum: Callable[[jax.Array, jax.Array], jax.Array]  # (logits, labels) -> best output
+    # (logits, labels, v) -> H v, per example: the Gauss-Newton curvature at the logits, H >= 0
+    curvature: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     mistake: Callable[[jax.Array, jax.Array], jax.Array] | None = None  # 0 or 1 per example
     reconstructs: bool = False  # whether the labels are the inputs themselves
 
@@ -26,11 +28,17 @@ def _one_hot(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
 
 
+def _softmax_curvature(logits: jax.Array, labels: jax.Array, v: jax.Array) -> jax.Array:
+    output = jax.nn.softmax(logits)
+    return output * (v - jnp.sum(output * v, axis=-1, keepdims=True))
+
+
 softmax_cross_entropy = Loss(
     value=optax.softmax_cross_entropy_with_integer_labels,
     error=lambda logits, labels: jax.nn.softmax(logits) - _one_hot(logits, labels),
     output=jax.nn.softmax,
     optimum=_one_hot,
+    curvature=_softmax_curvature,
     mistake=lambda logits, labels: (jnp.argmax(logits, axis=-1) != labels).astype(logits.dtype),
 )
 
@@ -44,12 +52,18 @@ def _squared_error_slope(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return 2 * (output - labels) * output * (1 - output)
 
 
+def _squared_error_curvature(logits: jax.Array, labels: jax.Array, v: jax.Array) -> jax.Array:
+    output = jax.nn.sigmoid(logits)
+    return 2 * jnp.square(output * (1 - output)) * v
+
+
 # The autoencoder of the paper's appendix: labels are the pixels (batch, outputs) in [0, 1].
 squared_error = Loss(
     value=_squared_error,
     error=_squared_error_slope,
     output=jax.nn.sigmoid,
     optimum=lambda logits, labels: labels,
+    curvature=_squared_error_curvature,
     reconstructs=True,
 )
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from bioprop.losses import Loss
 from bioprop.networks import Network
-from bioprop.rules.base import Context, Rule
+from bioprop.rules.base import Context, Rule, States
 
 
 def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
@@ -46,17 +46,22 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
     return mean_loss
 
 
+def forward_updates(network: Network, forward: tuple, states: States, deltas: tuple) -> tuple:
+    """The local update of every layer from its signal delta_l: a {'kernel', 'bias'} each."""
+    return tuple(
+        layer.update(*arguments)
+        for layer, *arguments in zip(
+            network.layers, forward, states[:-1], states[1:], deltas, strict=True
+        )
+    )
+
+
 def _updates(network, rule, weights, states, context):
     """({'forward', 'feedback'}, {'feedback_loss'} or {}) by the rule's own functions."""
     if rule.updates:
         return rule.updates(network, weights, states, context), {}
     deltas = rule.signals(network, weights, states, context)
-    forward = tuple(
-        layer.update(*arguments)
-        for layer, *arguments in zip(
-            network.layers, weights['forward'], states[:-1], states[1:], deltas, strict=True
-        )
-    )
+    forward = forward_updates(network, weights['forward'], states, deltas)
     if not rule.feedback_loss:
         zeros = jax.tree.map(jnp.zeros_like, weights['feedback'])
         return {'forward': forward, 'feedback': zeros}, {}

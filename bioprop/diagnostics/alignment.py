@@ -1,0 +1,65 @@
+"""Feedback against the forward weights, and the Jacobians of inverses against those of layers."""
+
+import jax
+import jax.numpy as jnp
+
+from bioprop.diagnostics.differentials import jvp
+from bioprop.diagnostics.probe import (
+    Found,
+    Probe,
+    angle,
+    by_layer,
+    whole_angle,
+    whole_norm,
+)
+from bioprop.diagnostics.reconstruction import inverted, there_and_back
+
+DIRECTIONS = 16  # random ones that a Jacobian is seen through
+
+
+def alignment(probe: Probe) -> Found:
+    """Angle and norm ratio of what takes the place of W_l on the way down to W_l."""
+    if not probe.rule.feedback_kernels:
+        return {}
+    kernels = probe.rule.feedback_kernels(probe.network, probe.weights)
+    forward = probe.weights['forward']
+    there = {l: [kernel] for l, kernel in enumerate(kernels, start=1) if kernel is not None}
+    ours = by_layer({l: [forward[l - 1]['kernel']] for l in there})
+    found = {}
+    for place, each in by_layer(there).items():
+        found[f'alignment_angle/{place}'] = whole_angle(each, ours[place])
+        found[f'alignment_ratio/{place}'] = whole_norm(each) / whole_norm(ours[place])
+    return found
+
+
+def jacobian(probe: Probe, directions: int = DIRECTIONS) -> Found:
+    """Angle of the Jacobian of g_l at h_l to the transposed one of f_l at h_{l-1}, per example.
+
+    And the ratio of their norms over the batch. Where they are equal, difference targets are those
+    of backpropagation (Ernoult et al. 2022, the Jacobian matching condition). Both are seen through
+    random directions v at h_l: the inner product of matrices A and B is the mean of <A v, B v>.
+    """
+    if not probe.rule.inverse:
+        return {}
+    seen = {l: _seen(probe, l, directions) for l in inverted(probe)}
+    ours, theirs = (by_layer({l: [pair[place]] for l, pair in seen.items()}) for place in (0, 1))
+    found = {}
+    for place, each in ours.items():
+        found |= probe.spread(f'jacobian_angle/{place}', angle(each, theirs[place]))
+        lengths = [probe.length(arrays) for arrays in (each, theirs[place])]
+        found[f'jacobian_ratio/{place}'] = lengths[0] / lengths[1]
+    return found
+
+
+def _seen(probe, l, directions):
+    """J_g v and J_f^T v of layer l for random v: (examples, directions, ...) each."""
+    x, h = probe.states[l - 1], probe.states[l]
+    layer, params = probe.network.layers[l - 1], probe.weights['forward'][l - 1]
+    key = jax.random.fold_in(probe.context.key, len(probe.states) + l)  # not that of the noise
+    v = jax.vmap(lambda key: probe.context._replace(key=key).noise(l, h))(
+        jax.random.split(key, directions)
+    )
+    _, pullback = jax.vjp(lambda x: layer.apply(params, x), x)
+    push = jvp(lambda h: there_and_back(probe, l, x, h), h)
+    pairs = jax.lax.map(lambda v: (push(v), pullback(v)[0]), v)
+    return [jnp.moveaxis(each, 0, 1) for each in pairs]

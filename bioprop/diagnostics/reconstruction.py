@@ -1,0 +1,37 @@
+"""How well inverses invert."""
+
+from bioprop.diagnostics.probe import Found, Probe, by_layer, squares
+
+
+def reconstruction(probe: Probe) -> Found:
+    """||g_l(f_l(x)) - x||^2 / ||x||^2 of every inverse, per example.
+
+    'clean' at x = h_{l-1}, 'noisy' at x = h_{l-1} + e, with the rule's own noise (sigma, and none
+    for a rule that has no sigma). 'total' divides the sums over the layers.
+    """
+    if not probe.rule.inverse:
+        return {}
+    found = {}
+    for kind in ('clean', 'noisy'):
+        inputs, misses = {}, {}
+        for l in inverted(probe):
+            x = probe.states[l - 1]
+            if kind == 'noisy' and 'sigma' in probe.context.hparams:
+                x = x + probe.context.hparam('sigma', l) * probe.context.noise(l, x)
+            up = probe.network.layers[l - 1].apply(probe.weights['forward'][l - 1], x)
+            inputs[l], misses[l] = [x], [there_and_back(probe, l, x, up) - x]
+        sizes = by_layer(inputs)
+        for place, each in by_layer(misses).items():
+            share = sum(map(squares, each)) / sum(map(squares, sizes[place]))
+            found |= probe.spread(f'reconstruction/{kind}/{place}', share)
+    return found
+
+
+def inverted(probe: Probe) -> list[int]:
+    """The l whose g_l the rule has."""
+    return [l for l, params in enumerate(probe.weights['feedback'], start=1) if params is not None]
+
+
+def there_and_back(probe: Probe, l: int, x, h):
+    """g_l(h) of a state h = f_l(x)."""
+    return probe.rule.inverse(probe.network, probe.weights, probe.context, l, x, h)
