@@ -37,14 +37,24 @@ class Crowd:
         return jax.tree.map(divide, tree)
 
     def gather(self, tree: Any) -> Any:
-        """From the devices to leaves (members, ...)."""
+        """From the devices to leaves (members, ...) on the first of them."""
         if self.devices == 1:
             return tree
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: self.members], tree)
+        return jax.tree.map(self._on_first, tree)
+
+    def _on_first(self, leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(self._on_first(jax.random.key_data(leaf)))
+        return jax.device_put(self._on_host(leaf), jax.local_devices()[0])
+
+    def _on_host(self, leaf: jax.Array) -> np.ndarray:
+        # Not by programs: those of several leaves, each with a collective, can lock one another out.
+        leaf = np.array(leaf)
+        return leaf if self.devices == 1 else leaf.reshape(-1, *leaf.shape[2:])[: self.members]
 
     def host(self, tree: Any) -> Any:
         """From the devices to NumPy arrays (members, ...)."""
-        return jax.tree.map(np.array, self.gather(tree))
+        return jax.tree.map(self._on_host, tree)
 
     def everywhere(self, tree: Any) -> Any:
         """What all members share, whole on each device."""
