@@ -81,6 +81,10 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.eval_every = 1  # epochs
     config.eval_batch_size = 1000
     config.steps_per_call = config_dict.placeholder(int)  # of one scan; None: a pass over the set
+    # What is measured of the rule at work: names of bioprop.diagnostics divided by commas, cheap or
+    # all; how many steps apart. Every evaluation measures on validation images, too.
+    config.diagnostics = ''
+    config.diagnostics_every = 100
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
 
     config.update(OF_SETS.get(dataset, {}) | settings)

@@ -1,8 +1,10 @@
 """How images reach the devices: all of them at once, or batch by batch from disk.
 
 Both kinds of feed have the same methods. `program` gives the compiled function of a call,
-state -> (state, metrics): the means over its steps, and in 'finite' whether the state still is.
-`sums` gives the sums of 'loss' and 'mistake' over a part of the data, and the examples counted.
+state -> (state, metrics): the means over its steps, in 'finite' whether the state still is, and in
+'measured', where there is a diagnosis, a list of each of its numbers. `sums` gives the sums of
+'loss' and 'mistake' over a part of the data, and the examples counted. `diagnose` gives the numbers
+of a diagnosis on the first batch of the validation images.
 """
 
 import functools
@@ -35,11 +37,13 @@ class Resident:
 
     def program(self, call: Call) -> Callable[[TrainState], tuple[TrainState, Numbers]]:
         """Compiled at the first call of its kind."""
-        images, compiled = self._parts['train'], self._train_steps(call.turns, call.steps)
+        images = self._parts['train']
+        compiled = self._train_steps(call.turns, call.steps, call.lead)
 
         def train(state):
             state, metrics = compiled(state, images, self._hparams)
-            return state, _numbers(metrics)
+            measured = {name: x.tolist() for name, x in metrics.pop('measured', {}).items()}
+            return state, _numbers(metrics) | {'measured': measured}
 
         return train
 
@@ -53,9 +57,22 @@ class Resident:
         images = self._parts[part]
         return _numbers(self._evaluate(part)(weights, images)), len(images.image)
 
-    def _compile_train_steps(self, turns, steps):
+    def diagnose(self, state: TrainState) -> Numbers:
+        """On validation images."""
+        return _numbers(self._diagnose(state, self._hparams, self._parts['validation']))
+
+    @functools.cached_property
+    def _diagnose(self):
+        function = functools.partial(step.diagnose_part, self._run.learner, self._run.batch_size)
+        return self._replicas.spread(
+            function, (self._like, self._hparams, self._parts['validation'])
+        )
+
+    def _compile_train_steps(self, turns, steps, lead):
         run = self._run
-        function = functools.partial(step.train_steps, run.learner, turns, run.batch_size, steps)
+        function = functools.partial(
+            step.train_steps, run.learner, turns, run.batch_size, steps, lead=lead
+        )
         arguments = (self._like, self._parts['train'], self._hparams)
         return self._replicas.spread(function, arguments, donate=(0,))
 
@@ -79,17 +96,23 @@ class Streamed:
     def program(self, call: Call) -> Callable[[TrainState], tuple[TrainState, Numbers]]:
         """Compiled at the first call of its kind."""
         compiled, finite = self._train_batch(call.turns), jax.jit(step.finite)
+        diagnosis = self._run.learner.diagnosis
+        measuring = range(call.lead, call.steps, diagnosis.every) if diagnosis else ()
 
         def train(state):
-            metrics, batches = [], self._training(call)
-            for _ in range(call.steps):
+            metrics, measured, batches = [], [], self._training(call)
+            for number in range(call.steps):
                 image, label, _ = self._replicas.divide(tuple(next(batches)))
+                if number in measuring:
+                    measured.append(self._diagnose(state, self._hparams, image, label))
                 state, values = compiled(state, self._hparams, image, label)
                 metrics.append(values)
                 _keep_up(metrics)
             numbers = [_numbers(values) for values in metrics]
             means = {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
-            return state, means | {'finite': bool(finite(state))}
+            measured = [_numbers(values) for values in measured]
+            found = {name: [n[name] for n in measured] for name in (measured or [{}])[0]}
+            return state, means | {'finite': bool(finite(state)), 'measured': found}
 
         return train
 
@@ -107,6 +130,22 @@ class Streamed:
         numbers = [_numbers(each) for each in totals]
         sums = {name: sum(each[name] for each in numbers) for name in numbers[0]}
         return sums, round(sums.pop('count'))
+
+    def diagnose(self, state: TrainState) -> Numbers:
+        """On validation images."""
+        first = next(iter(self._run.parts['validation'].once(self._run.batch_size, self._share)))
+        image, label, _ = self._replicas.divide(tuple(first))
+        return _numbers(self._diagnose(state, self._hparams, image, label))
+
+    @functools.cached_property
+    def _diagnose(self):
+        def function(state, hparams, image, label, axis_name=None):
+            images = self._images(image, label)
+            return step.diagnose_batch(self._run.learner, state, hparams, images, axis_name)
+
+        image, label, _ = self._example(self._run.batch_size)
+        arguments = (self._like, self._hparams, image, label)
+        return self._replicas.spread(function, arguments, divided=2)
 
     def _training(self, call: Call) -> Iterator:
         """The batches from the call's first step on."""

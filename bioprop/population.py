@@ -25,6 +25,7 @@ from bioprop.checkpoint import Checkpoints
 from bioprop.crowd import Crowd, memory
 from bioprop.errors import UserError
 from bioprop.report import (
+    diagnostics_records,
     eval_record,
     lowest_of,
     measure_of,
@@ -32,6 +33,7 @@ from bioprop.report import (
     scores_of,
     summarise,
     train_record,
+    validation_record,
 )
 from bioprop.run import Run, calls, make_hparams, make_run
 from bioprop.workdir import MOVABLE, diverged, open_workdir
@@ -109,14 +111,19 @@ def train_population(
 
     # -- The compiled programs
     @functools.cache
-    def train_steps(turns, steps):
-        function = functools.partial(train_member, run.learner, turns, run.batch_size, steps)
+    def train_steps(turns, steps, lead):
+        function = functools.partial(train_member, run.learner, turns, run.batch_size, steps, lead)
         return crowd.each(function, (members, live, hparams), (parts['train'],), donate=True)
 
     @functools.cache
     def evaluate(part):
         function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
         return crowd.each(function, ({'forward': members.best},), (parts[part],))
+
+    @functools.cache
+    def diagnose():
+        function = functools.partial(step.diagnose_part, run.learner, run.batch_size)
+        return crowd.each(function, (members.state, hparams), (parts['validation'],))
 
     def scores(forward, *names):
         found = [{} for _ in configs]
@@ -145,7 +152,7 @@ def train_population(
         for call in calls(config, run, position):
             if not alive.any():
                 break
-            program = train_steps(call.turns, call.steps)
+            program = train_steps(call.turns, call.steps, call.lead)
             began = time.perf_counter()
             members, values, finite = program(members, live, hparams, parts['train'])
             values, finite = crowd.host(values), crowd.host(finite)
@@ -157,12 +164,24 @@ def train_population(
                 finish(number)
             living = np.flatnonzero(alive)
             share = (trained - began) / max(len(living), 1)
+            measured = _unstack(values.pop('measured'), len(configs))
             values = _unstack(values, len(configs))
             for number in living:
+                for record in diagnostics_records(
+                    call, measured[number], config['diagnostics_every']
+                ):
+                    metrics[number].write(record)
                 record = train_record(call, values[number], share, run.batch_size)
                 metrics[number].write(record)
 
             if call.evaluated:
+                if run.learner.diagnosis:
+                    found = crowd.host(diagnose()(members.state, hparams, parts['validation']))
+                    found = _unstack(found, len(configs))
+                    share = (time.perf_counter() - trained) / max(len(living), 1)
+                    for number in living:
+                        metrics[number].write(validation_record(call, found[number], share))
+                    trained = time.perf_counter()
                 each_scores = scores(members.state.weights['forward'], *parts_of(run.learner))
                 share = (time.perf_counter() - trained) / max(len(living), 1)
                 for number in living:
@@ -200,6 +219,7 @@ def train_member(
     turns: tuple[tuple[str, ...], ...],
     batch_size: int,
     steps: int,
+    lead: int,
     member: Members,
     alive: jax.Array,
     hparams: step.Hparams,
@@ -210,13 +230,14 @@ def train_member(
     Its state stays as it was if it is not alive, or if a number is not finite.
     """
     state, metrics = step.train_steps(
-        learner, turns, batch_size, steps, member.state, images, hparams
+        learner, turns, batch_size, steps, member.state, images, hparams, lead=lead
     )
     finite = metrics.pop('finite')
+    measured = metrics.pop('measured', {})
     for value in metrics.values():
         finite &= jnp.isfinite(value)
     state = _select(alive & finite, state, member.state)
-    return Members(state, member.best), metrics, finite
+    return Members(state, member.best), metrics | {'measured': measured}, finite
 
 
 def _keep_best(member, improved):
@@ -232,9 +253,10 @@ def _stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _unstack(numbers: dict[str, np.ndarray], members: int) -> list[dict[str, float]]:
+def _unstack(numbers: dict[str, np.ndarray], members: int) -> list[dict[str, Any]]:
     return [
-        {name: value[member].item() for name, value in numbers.items()} for member in range(members)
+        {name: value[member].tolist() for name, value in numbers.items()}
+        for member in range(members)
     ]
 
 

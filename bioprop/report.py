@@ -53,6 +53,27 @@ def train_record(call: Call, values: dict[str, float], seconds: float, batch_siz
     }  # fmt: skip
 
 
+def diagnostics_records(call: Call, measured: dict[str, list[float]], every: int) -> list[Record]:
+    """What was measured in a call of training, each time at the step that it came before."""
+    times = len(next(iter(measured.values()), ()))
+    first = call.position - call.steps + call.lead + 1
+    return [
+        {
+            'kind': 'diagnostics', 'part': 'train', 'step': first + number * every,
+            'epoch': call.epoch, **{name: values[number] for name, values in measured.items()},
+        }
+        for number in range(times)
+    ]  # fmt: skip
+
+
+def validation_record(call: Call, numbers: dict[str, float], seconds: float) -> Record:
+    """What was measured on validation images after a call."""
+    return {
+        'kind': 'diagnostics', 'part': 'validation', 'step': call.position, 'epoch': call.epoch,
+        **numbers, 'seconds': seconds,
+    }  # fmt: skip
+
+
 def eval_record(call: Call, scores: dict[str, float], seconds: float) -> Record:
     """What the scores after a call report."""
     return {
@@ -99,7 +120,7 @@ def summarise(config, records, measure, *, train_error=None, train_loss=None, di
         f'best_{test}': min((record[test] for record in evaluated), default=None),
         'best_epoch': best.get('epoch'),
         'examples_per_second': images / sum(r['seconds'] for r in training) if training else None,
-        'seconds': sum(record['seconds'] for record in records),
+        'seconds': sum(record.get('seconds', 0.0) for record in records),
         'diverged': diverged,
     }
 
@@ -124,6 +145,12 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
     augmented = ', training images cropped and flipped' if config['augment'] else ''
     steps = run.steps_per_epoch
     hparams = ', '.join(f'{name} {rounded(config[name])}' for name in run.hparams)
+    diagnosis = run.learner.diagnosis
+    measured = (
+        [('diagnostics', f'{", ".join(diagnosis.names)}, every {diagnosis.every} steps')]
+        if diagnosis
+        else []
+    )
     return [
         ('devices', hardware() + (f', {config["parallel"]}' if jax.device_count() > 1 else '')),
         ('data', f'{config["dataset"]}: {sizes}{augmented}'),
@@ -132,6 +159,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         ('rule', f'{config["rule"]}, {config["schedule"]}'),
         ('settings', f'batch {config["batch_size"]}, seed {config["seed"]}, {hparams}'),
         ('precision', config['precision']),
+        *measured,
         ('steps', f'{steps:,} an epoch, {steps * config["epochs"]:,} in {config["epochs"]} epochs'),
         ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
     ]
@@ -139,7 +167,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
 
 def progress_line(config, records, measure, lowest, left) -> str:
     """Where training stands after the last records; `left` is in seconds."""
-    training = [record for record in records[-2:] if record['kind'] == 'train'][-1]
+    training = next(record for record in reversed(records) if record['kind'] == 'train')
     parts = [f'epoch {training["epoch"]}/{config["epochs"]}', training['phase']]
     parts += [
         f'{name} {training[name]:.4f}' for name in ('loss', 'feedback_loss') if name in training

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bioprop import networks, reference, rules
+from bioprop import diagnostics, networks, reference, rules
 from bioprop.config import OF_RULES, OPTIONS, SIDES
 from bioprop.errors import UserError, unknown
 from bioprop.layers import ACTIVATIONS
@@ -24,7 +24,7 @@ ADAM = ('beta1', 'beta2', 'eps')
 DEFAULTS = {'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0}
 COUNTS = (
     'epochs', 'batch_size', 'accumulate', 'eval_every', 'eval_batch_size', 'steps_per_call',
-    'image_size',
+    'image_size', 'diagnostics_every',
 )  # fmt: skip
 # [least, bound) of numbers; those not named here lie in [0, infinity).
 RANGES = {
@@ -126,6 +126,7 @@ def _check(config: dict[str, Any]) -> None:
         if config[kind] not in known:
             raise unknown(kind, config[kind], known)
     networks.local_layer(config['net'])
+    diagnostics.named(config['diagnostics'])
     for name, value in config.items():
         values = value if name in OF_RULES and isinstance(value, tuple) else (value,)
         if name in OF_RULES and not all(x is None or isinstance(x, int | float) for x in values):

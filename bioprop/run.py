@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from bioprop import networks, optim, resolve, step
+from bioprop import diagnostics, networks, optim, resolve, step
 from bioprop.config import OPTIONS, SIDES
 from bioprop.data import sets, stream
 from bioprop.data.augment import crop_and_flip
@@ -94,11 +94,12 @@ class Call(NamedTuple):
     epoch: int
     evaluated: bool  # whether the scores are taken after it
     last: bool
+    lead: int  # steps of it before the first that is diagnosed, as every so many of a pass are
 
 
 def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
     """The calls that train from step `position` to the end of config['epochs']."""
-    last = config['epochs'] * run.steps_per_epoch
+    last, diagnosis = config['epochs'] * run.steps_per_epoch, run.learner.diagnosis
     while position < last:
         number, done = divmod(position, run.steps_per_pass)
         left = run.steps_per_pass - done
@@ -111,6 +112,7 @@ def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
             -(-position // run.steps_per_epoch),
             position == last or position % (config['eval_every'] * run.steps_per_epoch) == 0,
             position == last,
+            min(-done % diagnosis.every, steps) if diagnosis else 0,
         )
 
 
@@ -131,9 +133,11 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
         ) from error
     optimizers = {side: functools.partial(_optimizer, config, side) for side in rule.sides}
     on_device = config['augment'] and not config['image_size']  # streams crop what they decode
+    names = diagnostics.named(config['diagnostics'])
     return step.Learner(
         network, rule, loss, optimizers, crop_and_flip if on_device else None,
         config['precision'], config['accumulate'],
+        step.Diagnosis(names, config['diagnostics_every']) if names else None,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bioprop import diagnostics
 from bioprop.losses import Loss
 from bioprop.networks import Network
 from bioprop.objective import objective
@@ -32,6 +33,13 @@ Optimizer = Callable[[Hparams], optax.GradientTransformation]
 Augment = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (key, index, pixels) -> pixels
 
 
+class Diagnosis(NamedTuple):
+    """What is measured while training, and how often."""
+
+    names: tuple[str, ...]  # of bioprop.diagnostics
+    every: int  # minibatches, from the first of each pass on
+
+
 class Learner(NamedTuple):
     """What is trained, and how: the static part of a run."""
 
@@ -42,6 +50,7 @@ class Learner(NamedTuple):
     augment: Augment | None = None  # of the minibatches that are trained on, before scaling
     precision: str = 'float32'  # type that is computed in; weights keep their own
     accumulate: int = 1  # parts of a device's share of a minibatch that are taken one by one
+    diagnosis: Diagnosis | None = None
 
 
 class TrainState(NamedTuple):
@@ -176,10 +185,13 @@ def train_steps(
     images: Images,
     hparams: Hparams,
     axis_name: str | None = None,
+    lead: int = 0,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """`steps` minibatches of the current pass, in one scan.
 
-    Returns the state, the mean of the metrics, and in 'finite' whether the state still is.
+    Returns the state, the mean of the metrics, and in 'finite' whether the state still is. Where
+    the learner has a diagnosis, 'measured' holds its numbers, (times,) each: of the minibatches
+    lead, lead + every, ... before they are trained on.
 
     The pass and the place in it follow from state.step alone. Each pass has its own order and its
     own augmentation, and drops the remainder of the set. With an axis_name every device takes its
@@ -194,15 +206,59 @@ def train_steps(
     devices, device = _place_on(axis_name)
     index = device * (batch_size // devices) + jnp.arange(batch_size // devices)
 
-    def body(state, places):
+    def batch_at(state, places):
         augment = learner.augment and functools.partial(
             learner.augment, jax.random.fold_in(key, -1 - state.step), index
         )
-        batch = images.at(places[index]).batch(augment) | {'index': index}
+        return images.at(places[index]).batch(augment) | {'index': index}
+
+    def body(state, places):
+        batch = batch_at(state, places)
         return train_step(learner, turns, state, batch, hparams, axis_name)
 
-    state, metrics = jax.lax.scan(body, state, places.reshape(steps, batch_size))
-    return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite(state)}
+    def measure(state, places):
+        return diagnose(learner, state, batch_at(state, places), hparams, axis_name)
+
+    places = places.reshape(steps, batch_size)
+    if learner.diagnosis:
+        every = learner.diagnosis.every
+        state, metrics, measured = _scan_and_measure(body, measure, state, places, lead, every)
+    else:
+        state, metrics = jax.lax.scan(body, state, places)
+        measured = {}
+    return state, jax.tree.map(jnp.mean, metrics) | {'finite': finite(state)} | measured
+
+
+def _scan_and_measure(body, measure, state, places, lead, every):
+    """A scan of body over places, and measure before those at lead, lead + every, ...
+
+    lead is at most all steps. Returns (state, metrics, {'measured': numbers}); {} where there are
+    none.
+    """
+
+    def run(state, places):
+        numbers = measure(state, places[0])
+        state, metrics = jax.lax.scan(body, state, places)
+        return state, (metrics, numbers)
+
+    found, measured, steps = [], [], len(places)
+    whole, rest = divmod(steps - lead, every)
+    if lead:
+        state, metrics = jax.lax.scan(body, state, places[:lead])
+        found.append(metrics)
+    if whole:
+        runs = places[lead : steps - rest].reshape(whole, every, -1)
+        state, (metrics, numbers) = jax.lax.scan(run, state, runs)
+        found.append(jax.tree.map(jnp.ravel, metrics))
+        measured.append(numbers)
+    if rest:
+        state, (metrics, numbers) = run(state, places[steps - rest :])
+        found.append(metrics)
+        measured.append(jax.tree.map(lambda x: x[None], numbers))
+    metrics = jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+    if not measured:
+        return state, metrics, {}
+    return state, metrics, {'measured': jax.tree.map(lambda *p: jnp.concatenate(p), *measured)}
 
 
 def train_batch(
@@ -214,10 +270,35 @@ def train_batch(
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """A minibatch that comes from outside: `images` are this device's share of it."""
+    batch = _numbered(images, axis_name)
+    return train_step(learner, turns, state, batch, hparams, axis_name)
+
+
+def _numbered(images: Images, axis_name: str | None) -> dict[str, jax.Array]:
+    """A device's share of a batch, with the places of its examples in the whole."""
     _, device = _place_on(axis_name)
     share = len(images.image)
-    batch = images.batch() | {'index': device * share + jnp.arange(share)}
-    return train_step(learner, turns, state, batch, hparams, axis_name)
+    return images.batch() | {'index': device * share + jnp.arange(share)}
+
+
+def diagnose(
+    learner: Learner,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    hparams: Hparams,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """The numbers of the learner's diagnosis on a batch, in the weights' own precision.
+
+    Where a device takes its share in parts, the first of them stands for all.
+    """
+    part = len(batch['index']) // learner.accumulate
+    batch = jax.tree.map(lambda x: x[:part], batch)
+    key = jax.random.fold_in(state.key, state.step)
+    return diagnostics.measure(
+        learner.diagnosis.names, learner.network, learner.rule, learner.loss,
+        state.weights, batch, key, hparams, axis_name,
+    )  # fmt: skip
 
 
 def finite(state: TrainState) -> jax.Array:
@@ -255,6 +336,32 @@ def evaluate(
     zeros = {name: jnp.zeros((), images.mean.dtype) for name in names}
     totals, _ = jax.lax.scan(body, zeros, jnp.arange(0, examples, share * devices))
     return jax.lax.psum(totals, axis_name) if axis_name else totals
+
+
+def diagnose_part(
+    learner: Learner,
+    batch_size: int,
+    state: TrainState,
+    hparams: Hparams,
+    images: Images,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """The numbers of the learner's diagnosis on the first images of a set, a batch at most."""
+    devices, device = _place_on(axis_name)
+    share = min(batch_size, len(images.image)) // devices
+    part = images.at(device * share + jnp.arange(share))
+    return diagnose_batch(learner, state, hparams, part, axis_name)
+
+
+def diagnose_batch(
+    learner: Learner,
+    state: TrainState,
+    hparams: Hparams,
+    images: Images,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """The same on a batch from outside: `images` are this device's share of it."""
+    return diagnose(learner, state, _numbered(images, axis_name), hparams, axis_name)
 
 
 def evaluate_batch(

@@ -20,6 +20,7 @@ from bioprop.preemption import Preempted, watched
 from bioprop.report import (
     banner,
     best_of,
+    diagnostics_records,
     eval_record,
     lowest_of,
     measure_of,
@@ -29,6 +30,7 @@ from bioprop.report import (
     scores_of,
     summarise,
     train_record,
+    validation_record,
 )
 from bioprop.run import calls, make_run
 from bioprop.workdir import open_workdir
@@ -93,6 +95,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
             began = time.perf_counter()
             state, values = program(state)
             trained = time.perf_counter()
+            measured = values.pop('measured')
             if not values.pop('finite') or not all(map(math.isfinite, values.values())):
                 summary(diverged=True)
                 raise Diverged(
@@ -100,10 +103,17 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
                     'with a smaller --config.lr (or inverse_lr): it starts afresh in the same '
                     'workdir, and what this run left is kept there in a folder of its own.'
                 )
+            for record in diagnostics_records(call, measured, config['diagnostics_every']):
+                metrics.write(record)
             metrics.write(train_record(call, values, trained - began, run.batch_size))
 
             rank = None
             if call.evaluated:
+                if run.learner.diagnosis:
+                    numbers = feed.diagnose(state)
+                    seconds = time.perf_counter() - trained
+                    metrics.write(validation_record(call, numbers, seconds))
+                    trained = time.perf_counter()
                 scores = {}
                 for part in parts_of(run.learner):
                     scores |= score(state.weights, part)

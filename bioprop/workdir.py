@@ -15,7 +15,9 @@ from bioprop.writers import write_json
 
 PACKAGES = ('bioprop', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 # Keys that do not change what is run.
-MOVABLE = ('data_dir', 'checkpoint_seconds', 'parallel', 'accumulate')
+MOVABLE = (
+    'data_dir', 'checkpoint_seconds', 'parallel', 'accumulate', 'diagnostics', 'diagnostics_every',
+)  # fmt: skip
 ABANDONED = 'abandoned-'
 
 

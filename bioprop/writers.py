@@ -67,8 +67,9 @@ class Board:
 class Metrics:
     """The records of a run, in metrics.jsonl and on TensorBoard, each once whatever was killed.
 
-    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training. One
-    of the processes of a run `writes`; the others have the records only.
+    A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training and a
+    'part' of the data where it is of diagnostics. One of the processes of a run `writes`; the
+    others have the records only.
     """
 
     def __init__(self, workdir: Path, last_step: int, writes: bool = True):
@@ -88,11 +89,12 @@ class Metrics:
             return
         self._file.write(json.dumps(record) + '\n')
         self._file.flush()
-        curve = '/'.join(filter(None, (record['kind'], record.get('phase'))))
+        names = (record['kind'], record.get('phase'), record.get('part'))
+        curve = '/'.join(filter(None, names))
         numbers = {
             f'{curve}/{name}': value
             for name, value in record.items()
-            if name not in ('kind', 'phase', 'step')
+            if name not in ('kind', 'phase', 'part', 'step')
         }
         self._board.write(record['step'], numbers)
 
