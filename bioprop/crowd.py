@@ -48,7 +48,7 @@ class Crowd:
         return jax.device_put(self._on_host(leaf), jax.local_devices()[0])
 
     def _on_host(self, leaf: jax.Array) -> np.ndarray:
-        # Not by programs: those of several leaves, each with a collective, can lock one another out.
+        # Not by programs: those of several leaves, with a collective each, can lock each other out.
         leaf = np.array(leaf)
         return leaf if self.devices == 1 else leaf.reshape(-1, *leaf.shape[2:])[: self.members]
 
