@@ -172,7 +172,7 @@ def _updates(learner, sides, weights, batch, key, hparams):
         if loss.mistake:
             metrics['error'] = 100 * jnp.mean(loss.mistake(aux['logits'], batch['label']))
     if 'feedback' in sides and 'feedback_loss' in aux:
-        metrics['feedback_loss'] = aux['feedback_loss'].astype(value.dtype)
+        metrics['feedback_loss'] = jnp.asarray(aux['feedback_loss'], value.dtype)
     return updates, metrics
 
 
