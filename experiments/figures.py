@@ -1,10 +1,11 @@
-"""The paper's figures from the runs of a study, as PNG and SVG.
+"""The paper's figures, and a look inside, from the runs of a study, as PNG and SVG.
 
 python -m experiments.figures curves --study=FOLDER       errors over epochs (its figures 2, 3, 8)
 python -m experiments.figures histograms --study=FOLDER   accuracies over a search (figure 5)
 python -m experiments.figures auxiliary --study=FOLDER    error by auxiliary units (figure 4)
 python -m experiments.figures autoencoder --study=FOLDER [--runs=WORKDIR,...]
                                                           reconstruction (figures 6, 7)
+python -m experiments.figures diagnostics --study=FOLDER  what --config.diagnostics found
 
 It works while the study is in progress. Digits need trained weights, which studies do not keep:
 --runs names workdirs of bioprop.main. A line is the mean over the seeds of a row's winner, or of

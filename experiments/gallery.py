@@ -1,16 +1,21 @@
 """Each kind of figure from the runs of a study, and their files."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from bioprop.errors import UserError
-from experiments import series
-from experiments.drawing import auxiliary, curves, digits, histograms, style
+from experiments import measured, series
+from experiments.drawing import auxiliary, curves, digits, histograms, panes, style
+from experiments.drawing.panes import Pane, Trace
+from experiments.measured import Row
 from experiments.reconstruct import one_of_each_class, reconstructions
 from experiments.results import Run, load, read, was_searched
 from experiments.rows import Panel, grouped, method_of, table
+from experiments.series import Line
+from experiments.themes import LAYERS, METRICS, THEMES, View
 from experiments.words import label, title
 
 Figures = dict[str, Figure]  # by the names of their files
@@ -79,6 +84,39 @@ def draw_digits(runs: list[Run]) -> Figures:
     return {'autoencoder_digits': digits.draw(rows)}
 
 
+def draw_diagnostics(runs: list[Run], searched: bool = False) -> Figures:
+    """What diagnostics found on validation images: a figure for each theme, data set and net."""
+    figures = {}
+    for panel, methods in table(runs).items():
+        rows = measured.rows_of(methods, searched=searched)
+        suffix = '_autoencoder' if panel.measure == 'loss' else ''
+        for name, theme in THEMES.items():
+            lines = {view: _lines(rows, view) for row in theme.rows for view in row}
+            shown = [[view for view in row if lines[view]] for row in theme.rows]
+            shown = [[_pane(view, lines[view]) for view in row] for row in shown if row]
+            if shown:
+                every = [line for found in lines.values() for line in found]
+                legend = functools.partial(curves.legend, lines=every)
+                figures[_name(f'diagnostics_{name}', panel) + suffix] = panes.draw(
+                    title(panel), shown, legend
+                )
+    return figures
+
+
+def _lines(rows: list[Row], view: View) -> list[Line]:
+    if view.place == LAYERS:
+        return measured.over_layers(rows, view.metric)
+    return measured.over_epochs(rows, measured.name_of(*view))
+
+
+def _pane(view: View, lines: list[Line]) -> Pane:
+    words, scale = METRICS[view.metric]
+    traces = [Trace(line.curve, style.line(line.method)) for line in lines]
+    if view.place == LAYERS:
+        return Pane(traces, 'layer (at the end of training)', words, scale)
+    return Pane(traces, 'epoch', f'total {words}' if view.place else words, scale)
+
+
 def _name(kind: str, panel: Panel) -> str:
     return f'{kind}_{panel.dataset}_{panel.net}'
 
@@ -90,6 +128,10 @@ KINDS: dict[str, tuple[Callable[[list[Run], bool], Figures], str]] = {
     'autoencoder': (
         draw_reconstruction,
         'there is no evaluated run of --config.loss=squared_error; name some by --runs',
+    ),
+    'diagnostics': (
+        draw_diagnostics,
+        'no epoch of a run with --config.diagnostics has been evaluated yet',
     ),
 }
 

@@ -20,6 +20,7 @@ from experiments.overview import Entry, entry, origins
 from experiments.results import Run, load, purpose, search_of
 from experiments.rows import Method, Panel, table, winners
 from experiments.tables import Spread
+from experiments.themes import THEMES
 from experiments.words import label, several_widths, title
 
 NOTHING = '\N{EN DASH}'
@@ -34,6 +35,7 @@ CAPTIONS = {
     'autoencoder_losses': 'Reconstruction loss over epochs, the mean over pixels.',
     'autoencoder_digits': 'The first test image of each class, and what the weights of the best '
     'validation epoch make of it.',
+    **{f'diagnostics_{name}_': theme.caption for name, theme in THEMES.items()},
 }
 
 
