@@ -353,7 +353,7 @@ FAULTY = {
         altered(linear=lambda kernel, x: (x @ kernel).astype(jnp.float32)),
         'linear .bfloat16.* has the dtype float32'),
     'a bias that is not zero': (lambda shape: Biased(*dense(4)(shape)), 'init: bias is 1 where 0'),
-    'other fans': (altered(fans=(2, 4)), r'fans are \(2, 4\), but a unit has 4 inputs'),
+    'other fans': (altered(fans=(2, 4)), r'fans are \(2, 4\), but a unit has 4 weights'),
     'no fans': (altered(fans=(0, 4)), 'fans must be positive'),
     'a wrong transpose': (
         altered(transpose=lambda kernel, a: a @ kernel), 'transpose is wrong: transpose is'),

@@ -116,7 +116,7 @@ def _check_numbers(layer, random):
     _check_examples(run, members[0], found[0])
     for each, one in zip(members, found, strict=True):  # a transpose must fit every kernel
         _check_products(one, written_out(*each))
-    _check_fans(layer, members[0][0]['kernel'])
+    _check_fans(layer, *members[0][:2])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
     both = attempt('the layer under vmap', jax.jit(jax.vmap(look)), *stacked)
     expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
@@ -217,13 +217,15 @@ def _check_products(found, expected):
         same(f'{name} is wrong', {name: found[name]}, {name: expected[name]}, remedy)
 
 
-def _check_fans(layer, kernel):
-    """They count what a unit and an input are connected to, and may count padding."""
-    inputs = jnp.eye(math.prod(layer.in_shape)).reshape(-1, *layer.in_shape)
-    connected = _flat(layer.linear(kernel, inputs)) != 0
-    into, out = jnp.max(jnp.sum(connected, 0)), jnp.mean(jnp.sum(connected, 1))
+def _check_fans(layer, params, x):
+    """They count the weights of a unit and the units of an input, and may count padding."""
+    kernel, inputs = params['kernel'], jnp.eye(math.prod(layer.in_shape))
+    entries = jnp.eye(kernel.size).reshape(-1, *kernel.shape)
+    used = _flat(jax.vmap(layer.linear, (0, None))(entries, x[:1])) != 0
+    reached = _flat(layer.linear(kernel, inputs.reshape(-1, *layer.in_shape))) != 0
+    into, out = jnp.max(jnp.sum(used, 0)), jnp.mean(jnp.sum(reached, 1))
     if into > layer.fans[0] or out > layer.fans[1] + 1e-6:
         raise Fault(
-            f'fans are {layer.fans}, but a unit has {into} inputs and an input goes to {out:.4g} '
+            f'fans are {layer.fans}, but a unit has {into} weights and an input goes to {out:.4g} '
             'units in the mean'
         )

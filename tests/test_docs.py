@@ -1,0 +1,59 @@
+"""The tutorials run as printed: files are written where the text says, commands follow in turn."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r'```(\w*)\n(.*?)```', re.DOTALL)
+FILE = re.compile(r'Put this into\s+`(\w+\.py)`:\s*$')
+
+
+def follow(name, folder):
+    """Does what a tutorial says in that folder; returns what its commands printed."""
+    (folder / 'configs').symlink_to(ROOT / 'configs')
+    path = Path(sys.executable).parent
+    settings = {'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster
+    environment = {**os.environ, **settings, 'PATH': f'{path}{os.pathsep}{os.environ["PATH"]}'}
+    text, printed, end = (ROOT / 'docs' / name).read_text(), '', 0
+    for fence in FENCE.finditer(text):
+        kind, block = fence.groups()
+        named = FILE.search(text[end : fence.start()])
+        end = fence.end()
+        if kind == 'python' and named:
+            (folder / named[1]).write_text(block)
+        elif kind:
+            command = block if kind == 'sh' else f'python - <<"END"\n{block}END\n'
+            done = subprocess.run(
+                ['bash', '-e', '-c', command], cwd=folder, env=environment, capture_output=True,
+                text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            printed += done.stdout
+    return printed
+
+
+def errors(text):
+    """The rows of the table of results, by rule."""
+    rows = re.findall(r'^ *([\w:]+) +([\d.]+) +([\d.]+) +([\d.]+)$', text, re.MULTILINE)
+    return {rule: list(map(float, numbers)) for rule, *numbers in rows}
+
+
+def test_your_own_rule(tmp_path):
+    printed = follow('your_own_rule.md', tmp_path)
+    assert 'sign_symmetry keeps the contract and its claims' in printed
+    found, said = errors(printed), errors((ROOT / 'docs' / 'your_own_rule.md').read_text())
+    assert list(found) == list(said) == ['bp', 'fa', 'my_rules:sign_symmetry']
+    for rule, numbers in found.items():  # they may round otherwise elsewhere
+        np.testing.assert_allclose(numbers, said[rule], atol=2)
+
+
+def test_your_own_layer(tmp_path):
+    printed = follow('your_own_layer.md', tmp_path)
+    assert 'pooled keeps the contract' in printed
+    assert 'my_layers:pooled: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
+    assert 'conv: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
