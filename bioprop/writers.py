@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.proto.summary_pb2 import Summary
 
 Record = dict[str, Any]
 
@@ -52,8 +52,8 @@ class Board:
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
         """Adds one point to each curve."""
-        for tag, value in numbers.items():
-            self._write(step, summary=scalar(tag, value))
+        points = [Summary.Value(tag=tag, simple_value=x) for tag, x in numbers.items()]
+        self._write(step, summary=Summary(value=points))
         self._writer.flush()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ python -m experiments.benchmark dfa --net=cifar10_lc       DFA's feedback, store
 python -m experiments.benchmark local            a locally connected layer, three shapes
 python -m experiments.benchmark local --full     also every local layer of the paper's nets
 python -m experiments.benchmark input            training crops from JPEGs, images a second
+python -m experiments.benchmark diagnostics      what looking inside adds to training
 
 Prints a table; --json=FILE writes its rows with what they were measured on. Times are the least
 over interleaved calls. For steady figures use one core: taskset -c 0 python -m ...; --seconds is
@@ -21,7 +22,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bioprop.workdir import hardware, provenance
-from experiments.benchmarks import dfa, epoch, input, local, population, step
+from experiments.benchmarks import dfa, diagnostics, epoch, input, local, population, step
 from experiments.launch import divide_cpu
 
 BENCHMARKS = {
@@ -31,6 +32,7 @@ BENCHMARKS = {
     'dfa': dfa,
     'local': local,
     'input': input,
+    'diagnostics': diagnostics,
 }
 BATCH = flags.DEFINE_integer('batch_size', None, "Examples a step; default: the benchmark's own.")
 SECONDS = flags.DEFINE_float('seconds', 40.0, 'Time to spend on measuring.', lower_bound=1.0)

@@ -3,15 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from bioprop.diagnostics.comparison import by_layer, compare, compare_whole
 from bioprop.diagnostics.differentials import jvp
-from bioprop.diagnostics.probe import (
-    Found,
-    Probe,
-    angle,
-    by_layer,
-    whole_angle,
-    whole_norm,
-)
+from bioprop.diagnostics.probe import Found, Probe
 from bioprop.diagnostics.reconstruction import inverted, there_and_back
 
 DIRECTIONS = 16  # random ones that a Jacobian is seen through
@@ -22,13 +16,15 @@ def alignment(probe: Probe) -> Found:
     if not probe.rule.feedback_kernels:
         return {}
     kernels = probe.rule.feedback_kernels(probe.network, probe.weights)
-    forward = probe.weights['forward']
-    there = {l: [kernel] for l, kernel in enumerate(kernels, start=1) if kernel is not None}
-    ours = by_layer({l: [forward[l - 1]['kernel']] for l in there})
+    pairs = enumerate(zip(kernels, probe.weights['forward'], strict=True), start=1)
+    parts = {
+        l: compare_whole(kernel, params['kernel'])
+        for l, (kernel, params) in pairs
+        if kernel is not None
+    }
     found = {}
-    for place, each in by_layer(there).items():
-        found[f'alignment_angle/{place}'] = whole_angle(each, ours[place])
-        found[f'alignment_ratio/{place}'] = whole_norm(each) / whole_norm(ours[place])
+    for place, each in by_layer(parts).items():
+        found |= {f'alignment_angle/{place}': each.angle, f'alignment_ratio/{place}': each.ratio}
     return found
 
 
@@ -41,13 +37,11 @@ def jacobian(probe: Probe, directions: int = DIRECTIONS) -> Found:
     """
     if not probe.rule.inverse:
         return {}
-    seen = {l: _seen(probe, l, directions) for l in inverted(probe)}
-    ours, theirs = (by_layer({l: [pair[place]] for l, pair in seen.items()}) for place in (0, 1))
+    parts = {l: compare(*_seen(probe, l, directions)) for l in inverted(probe)}
     found = {}
-    for place, each in ours.items():
-        found |= probe.spread(f'jacobian_angle/{place}', angle(each, theirs[place]))
-        lengths = [probe.length(arrays) for arrays in (each, theirs[place])]
-        found[f'jacobian_ratio/{place}'] = lengths[0] / lengths[1]
+    for place, each in by_layer(parts).items():
+        found |= probe.spread(f'jacobian_angle/{place}', each.angle)
+        found[f'jacobian_ratio/{place}'] = probe.ratio(each)
     return found
 
 

@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from bioprop.diagnostics.probe import Found, Probe, squares, whole_norm
+from bioprop.diagnostics.comparison import squares
+from bioprop.diagnostics.probe import Found, Probe
 
 STEP = 1e-3  # length of the step, in lengths of a layer's weights
 
@@ -44,6 +46,6 @@ def descent(probe: Probe, step: float = STEP) -> Found:
 
 def _stepped(params, update, step):
     """The weights of a layer after its step."""
-    lengths = [whole_norm(jax.tree.leaves(tree)) for tree in (params, update)]
+    lengths = [optax.tree.norm(tree) for tree in (params, update)]
     rate = jnp.where(lengths[1] > 0, step * lengths[0] / lengths[1], 0)
     return jax.tree.map(lambda w, u: w - rate * u, params, update)

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 
+from bioprop.diagnostics.comparison import by_layer, compare, compare_whole
 from bioprop.diagnostics.differentials import jvp
-from bioprop.diagnostics.probe import Found, Probe, angle, by_layer, whole_angle
+from bioprop.diagnostics.probe import Found, Probe
 
 DAMPING = 1e-3
 SMALL_TARGETS = 1 << 16  # entries of one example's Jacobian, at most, to be solved exactly
@@ -41,18 +42,13 @@ def gauss_newton(
     for l below L-1.
     """
     newton = weight_update(probe, damping, small_weights)
-    ours, theirs = (
-        by_layer({l: jax.tree.leaves(each) for l, each in enumerate(updates, start=1)})
-        for updates in (probe.updates, newton)
-    )
-    found = {
-        f'gauss_newton_angle/{place}': whole_angle(each, theirs[place])
-        for place, each in ours.items()
-    }
+    pairs = enumerate(zip(probe.updates, newton, strict=True), start=1)
+    parts = by_layer({l: compare_whole(*pair) for l, pair in pairs})
+    found = {f'gauss_newton_angle/{place}': each.angle for place, each in parts.items()}
     for l in probe.hidden[:-1] if probe.displacements else ():
         target = target_displacement(probe, l, damping, small_targets)
         name = f'gauss_newton_target_angle/layer_{l}'
-        found |= probe.spread(name, angle([probe.displacements[l - 1]], [target]))
+        found |= probe.spread(name, compare(probe.displacements[l - 1], target).angle)
     return found
 
 

@@ -1,11 +1,11 @@
 """What a diagnostic looks at: a rule at work on one batch."""
 
 import functools
-from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from bioprop.diagnostics.comparison import Comparison
 from bioprop.losses import Loss
 from bioprop.networks import Network
 from bioprop.objective import forward_updates
@@ -86,9 +86,10 @@ class Probe:
         """What all devices have of (examples, ...), one below the other."""
         return x if self._axis is None else jax.lax.all_gather(x, self._axis, tiled=True)
 
-    def length(self, xs: Sequence[jax.Array]) -> jax.Array:
-        """The root of the mean over examples of the squared norm of their entries."""
-        return jnp.sqrt(self.mean(sum(squares(x) for x in xs)))
+    def ratio(self, compared: Comparison) -> jax.Array:
+        """Of the root mean square lengths of u and v, over the examples of the whole batch."""
+        u, v = (self.mean(jnp.square(length)) for length in (compared.u, compared.v))
+        return jnp.sqrt(u / v)
 
     def spread(self, name: str, x: jax.Array) -> Found:
         """Mean and standard deviation over the examples of the whole batch; x is (examples,)."""
@@ -99,61 +100,3 @@ class Probe:
     def over_devices(self, tree):
         """The mean of what each device has of the arrays of a tree."""
         return tree if self._axis is None else jax.lax.pmean(tree, self._axis)
-
-
-Arrays = Sequence[jax.Array]
-
-
-def by_layer(arrays: dict[int, Arrays]) -> dict[str, Arrays]:
-    """{l: arrays} as {'layer_l': arrays, ..., 'total': those of all layers}."""
-    return {f'layer_{l}': found for l, found in arrays.items()} | {
-        'total': [array for found in arrays.values() for array in found]
-    }
-
-
-def angle(us: Arrays, vs: Arrays) -> jax.Array:
-    """In degrees, between the vectors that an example's entries of all us, and of all vs, make up.
-
-    All are (examples, ...); gives (examples,). With a vector of length 0 it is 90. Kahan's formula,
-    which is accurate near 0 where the arc cosine is not.
-    """
-    us, vs = (_scaled(arrays, _each_example(jnp.max, jnp.maximum)) for arrays in (us, vs))
-    defined = (norm(us) > 0) & (norm(vs) > 0)
-    us, vs = (_scaled(arrays, norm) for arrays in (us, vs))
-    apart = norm([u - v for u, v in zip(us, vs, strict=True)])
-    along = norm([u + v for u, v in zip(us, vs, strict=True)])
-    return jnp.where(defined, jnp.rad2deg(2 * jnp.arctan2(apart, along)), 90)
-
-
-def whole_angle(us: Arrays, vs: Arrays) -> jax.Array:
-    """The angle between all us together and all vs together."""
-    (found,) = angle([u[None] for u in us], [v[None] for v in vs])
-    return found
-
-
-def norm(xs: Arrays) -> jax.Array:
-    """Of the vectors that an example's entries make up: (examples, ...) each -> (examples,)."""
-    return jnp.sqrt(sum(squares(x) for x in xs))
-
-
-def whole_norm(xs: Arrays) -> jax.Array:
-    """Of all entries together."""
-    return jnp.sqrt(sum(jnp.vdot(x, x) for x in xs))
-
-
-def squares(x: jax.Array) -> jax.Array:
-    """||x||^2 of each example: (examples, ...) -> (examples,)."""
-    return jnp.sum(jnp.square(x), axis=range(1, x.ndim))
-
-
-def _each_example(largest: Callable, larger: Callable) -> Callable[[Arrays], jax.Array]:
-    return lambda xs: functools.reduce(
-        larger, [largest(jnp.abs(x), axis=range(1, x.ndim)) for x in xs]
-    )
-
-
-def _scaled(xs: Arrays, size: Callable[[Arrays], jax.Array]) -> list[jax.Array]:
-    """The vectors divided by their sizes, where these are not 0."""
-    sizes = size(xs)
-    sizes = jnp.where(sizes > 0, sizes, 1)
-    return [x / sizes.reshape(-1, *[1] * (x.ndim - 1)) for x in xs]

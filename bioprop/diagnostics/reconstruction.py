@@ -1,6 +1,7 @@
 """How well inverses invert."""
 
-from bioprop.diagnostics.probe import Found, Probe, by_layer, squares
+from bioprop.diagnostics.comparison import squares
+from bioprop.diagnostics.probe import Found, Probe
 
 
 def reconstruction(probe: Probe) -> Found:
@@ -13,17 +14,17 @@ def reconstruction(probe: Probe) -> Found:
         return {}
     found = {}
     for kind in ('clean', 'noisy'):
-        inputs, misses = {}, {}
+        misses, sizes = {}, {}
         for l in inverted(probe):
             x = probe.states[l - 1]
             if kind == 'noisy' and 'sigma' in probe.context.hparams:
                 x = x + probe.context.hparam('sigma', l) * probe.context.noise(l, x)
             up = probe.network.layers[l - 1].apply(probe.weights['forward'][l - 1], x)
-            inputs[l], misses[l] = [x], [there_and_back(probe, l, x, up) - x]
-        sizes = by_layer(inputs)
-        for place, each in by_layer(misses).items():
-            share = sum(map(squares, each)) / sum(map(squares, sizes[place]))
-            found |= probe.spread(f'reconstruction/{kind}/{place}', share)
+            misses[f'layer_{l}'] = squares(there_and_back(probe, l, x, up) - x)
+            sizes[f'layer_{l}'] = squares(x)
+        misses['total'], sizes['total'] = sum(misses.values()), sum(sizes.values())
+        for place, miss in misses.items():
+            found |= probe.spread(f'reconstruction/{kind}/{place}', miss / sizes[place])
     return found
 
 

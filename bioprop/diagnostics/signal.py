@@ -1,6 +1,7 @@
 """The teaching signal against the gradient with respect to activities."""
 
-from bioprop.diagnostics.probe import Found, Probe, angle, by_layer
+from bioprop.diagnostics.comparison import by_layer, compare
+from bioprop.diagnostics.probe import Found, Probe
 
 
 def signal(probe: Probe) -> Found:
@@ -11,13 +12,9 @@ def signal(probe: Probe) -> Found:
     """
     if not probe.signals:
         return {}
-    ours, bp = (
-        by_layer({l: [delta] for l, delta in enumerate(deltas, start=1)})
-        for deltas in (probe.signals, probe.gradients)
-    )
+    pairs = enumerate(zip(probe.signals, probe.gradients, strict=True), start=1)
     found = {}
-    for place, deltas in ours.items():
-        found |= probe.spread(f'signal_angle/{place}', angle(deltas, bp[place]))
-        lengths = [probe.length(each) for each in (deltas, bp[place])]
-        found[f'signal_ratio/{place}'] = lengths[0] / lengths[1]
+    for place, each in by_layer({l: compare(*pair) for l, pair in pairs}).items():
+        found |= probe.spread(f'signal_angle/{place}', each.angle)
+        found[f'signal_ratio/{place}'] = probe.ratio(each)
     return found

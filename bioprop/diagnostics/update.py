@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from bioprop.diagnostics.probe import Found, Probe, angle, by_layer, whole_angle, whole_norm
+from bioprop.diagnostics.comparison import by_layer, compare, compare_whole, together
+from bioprop.diagnostics.probe import Found, Probe
 from bioprop.layers import Layer
-
-KINDS = ('kernel', 'bias')
 
 
 def update(probe: Probe) -> Found:
@@ -17,25 +16,23 @@ def update(probe: Probe) -> Found:
     example asks for and its own gradient. 'bias' likewise; 'total' is over kernels and biases.
     """
     found = {}
-    gradients = _by_place(probe.gradient_updates)
-    for place, ours in _by_place(probe.updates).items():
-        found[f'update_angle/{place}'] = whole_angle(ours, gradients[place])
-        found[f'update_ratio/{place}'] = whole_norm(ours) / whole_norm(gradients[place])
+    for place, each in _by_place(compare_whole, probe.updates, probe.gradient_updates).items():
+        found |= {f'update_angle/{place}': each.angle, f'update_ratio/{place}': each.ratio}
     if probe.signals:
-        gradients = _by_place(_of_examples(probe, probe.gradients))
-        for place, ours in _by_place(_of_examples(probe, probe.signals)).items():
-            found |= probe.spread(f'example_angle/{place}', angle(ours, gradients[place]))
+        ours, bp = (_of_examples(probe, deltas) for deltas in (probe.signals, probe.gradients))
+        for place, each in _by_place(compare, ours, bp).items():
+            found |= probe.spread(f'example_angle/{place}', each.angle)
     return found
 
 
-def _by_place(updates):
-    """{'kernel/layer_1': [array], ..., 'bias/layer_L': [array], 'total': all of them}."""
-    found = {
-        f'{kind}/{place}': arrays
-        for kind in KINDS
-        for place, arrays in by_layer({l: [u[kind]] for l, u in enumerate(updates, 1)}).items()
-    }
-    return found | {'total': [array for kind in KINDS for array in found[f'{kind}/total']]}
+def _by_place(compare, ours, bp):
+    """Comparisons by 'kernel/layer_1', ..., 'kernel/total', ..., 'bias/total' and 'total'."""
+    found = {}
+    for kind in ('kernel', 'bias'):
+        pairs = enumerate(zip(ours, bp, strict=True), start=1)
+        parts = {l: compare(u[kind], v[kind]) for l, (u, v) in pairs}
+        found |= {f'{kind}/{place}': each for place, each in by_layer(parts).items()}
+    return found | {'total': together([found['kernel/total'], found['bias/total']])}
 
 
 def _of_examples(probe, deltas):
