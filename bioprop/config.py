@@ -51,7 +51,9 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10, imagenet: whose settings
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
 
-    config.net = 'fc'  # or lc (locally connected), conv (the same with shared weights)
+    # fc, lc (locally connected), conv (the same with shared weights), or a local layer of your own
+    # as 'module:function'.
+    config.net = 'fc'
     # Hidden layers, bottom first: a width, or (kernel size, channels, stride) in lc and conv.
     config.hidden = config_dict.placeholder(tuple)
     config.activation = 'tanh'

@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
         config['epochs'],
     )
     names = ('dataset', 'net', 'rule', 'schedule')
-    default = Path('studies', '_'.join(str(config[name]) for name in names))
+    default = Path('studies', '_'.join(str(config[name]) for name in names).replace(':', '.'))
     purpose = search._replace(config=identity(config))._asdict()
     study = launch.open_study(default, purpose)
     study.work(search.plan)

@@ -30,9 +30,9 @@ def project(key: jax.Array, shape: Shape, x: jax.Array) -> jax.Array:
     """x @ draw(key, shape).T: from (batch, columns) to (batch, rows)."""
 
     def place(first, block, product):
-        return lax.dynamic_update_slice_in_dim(product, x @ block.T, first, axis=1)
+        return lax.dynamic_update_slice_in_dim(product, x @ block.astype(x.dtype).T, first, axis=1)
 
-    return _each_block(key, shape, place, jnp.zeros((len(x), shape[0])))
+    return _each_block(key, shape, place, jnp.zeros((len(x), shape[0]), x.dtype))
 
 
 def _each_block(key: jax.Array, shape: Shape, place: Callable, carry: jax.Array) -> jax.Array:
