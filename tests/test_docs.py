@@ -50,6 +50,12 @@ def test_your_own_rule(tmp_path):
     assert list(found) == list(said) == ['bp', 'fa', 'my_rules:sign_symmetry']
     for rule, numbers in found.items():  # they may round otherwise elsewhere
         np.testing.assert_allclose(numbers, said[rule], atol=2)
+    angles = re.findall(r'^(\S+) +(\d+) ((?: +[\d.]+){6})$', printed, re.MULTILINE)
+    measured = {(rule, int(epoch)): list(map(float, six.split())) for rule, epoch, six in angles}
+    assert measured.keys() == {(rule, epoch) for rule in found for epoch in (1, 10)}
+    assert max(measured['bp', 1] + measured['bp', 10]) < 0.1
+    assert min(measured['fa', 1][:5]) > 80
+    assert max(measured['my_rules:sign_symmetry', 10][:5]) < min(measured['fa', 10][:5])
 
 
 def test_your_own_layer(tmp_path):
