@@ -8,6 +8,7 @@ EXPERIMENTS = [
     'tabulate>=0.9',
 ]  # of experiments/, but for benchmark
 IMAGENET = ['grain>=0.2.18']
+DOCS = ['pdoc>=15']
 
 setup(
     name='bioprop',
@@ -40,6 +41,7 @@ setup(
         'test': [
             *EXPERIMENTS,
             *IMAGENET,
+            *DOCS,
             'hypothesis>=6.100',
             'pillow>=10.0',
             'pytest>=8.0',
@@ -47,6 +49,7 @@ setup(
         ],
         'experiments': EXPERIMENTS,
         'imagenet': IMAGENET,
+        'docs': DOCS,
         'prepare': ['tensorflow>=2.20'],
     },
 )

@@ -63,3 +63,14 @@ def test_your_own_layer(tmp_path):
     assert 'pooled keeps the contract' in printed
     assert 'my_layers:pooled: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
     assert 'conv: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
+
+
+def test_the_reference_has_a_page_for_every_module(tmp_path):
+    command = [sys.executable, ROOT / 'docs' / 'reference.py', tmp_path]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, 'PYTHONPATH': ''})
+    modules = {path.relative_to(ROOT) for path in (ROOT / 'bioprop').rglob('*.py')}
+    pages = {path.relative_to(tmp_path) for path in tmp_path.rglob('*.html')}
+    for module in modules:
+        name = module.parent if module.name == '__init__.py' else module
+        assert name.with_suffix('.html') in pages, module
+    assert 'custom_vjp' in (tmp_path / 'bioprop' / 'objective.html').read_text()
