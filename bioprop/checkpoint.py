@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,28 @@ from orbax.checkpoint import checkpoint_managers
 from bioprop.errors import UserError
 
 MARGIN = 1_000_000  # bytes that a save asks for beyond the state itself
+DELETING = 1.0  # seconds that the deletion of a checkpoint takes, at most
 
 
 class Checkpoints:
-    """The checkpoints of one run, by step."""
+    """The checkpoints of one run, by step. Opened read_only, nothing of them is changed."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, read_only: bool = False):
         self.folder = folder.absolute()
-        keep = checkpoint_managers.AnyPreservationPolicy([
-            checkpoint_managers.LatestN(2),
-            checkpoint_managers.BestN(
-                get_metric_fn=lambda score: score['rank'], reverse=True, n=1,
-                keep_checkpoints_without_metrics=False,
-            ),
-        ])  # fmt: skip
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep,
-            cleanup_tmp_directories=True,
-            best_fn=lambda score: score['rank'],  # without it ranks are not written
-        )
+        options = _reading() if read_only else _keeping()
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    @property
+    def steps(self) -> list[int]:
+        """Of all that there are, in order."""
+        return sorted(self._manager.all_steps())
 
     def restore_latest(self, like: Any) -> tuple[int, Any]:
         """(step, state) of the last one that can be read; (0, like) before the first.
 
         A damaged one after it is moved aside, and said. Raises UserError if none can be read.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
+        steps = self.steps[::-1]
         if not steps:
             return 0, like
         for number, step in enumerate(steps, start=1):
@@ -97,7 +93,7 @@ class Checkpoints:
 
         Raises UserError if the checkpoint is missing or damaged.
         """
-        if step not in self._manager.all_steps():
+        if step not in self.steps:
             raise UserError(
                 f'{self.folder} has no checkpoint {step}, which metrics.jsonl gives as the best. '
                 'Restore it, or start again in another --workdir.'
@@ -131,3 +127,47 @@ class Checkpoints:
                 f'cannot save a checkpoint in {self.folder}: {str(error).splitlines()[0][:200]}. '
                 f'Run the same command when that is mended: it goes on from {self._last_good()}.'
             ) from error
+
+
+def read_all(folder: Path, like: Any) -> Iterator[tuple[int, Any]]:
+    """(step, state) of the checkpoints of a run that may be in training: nothing is changed.
+
+    One that the run deletes meanwhile is passed over. Raises UserError for a damaged one.
+    """
+    checkpoints = Checkpoints(folder, read_only=True)
+    try:
+        for step in checkpoints.steps:
+            try:
+                state = checkpoints.restore(step, like)
+            except UserError:
+                time.sleep(DELETING)
+                if (folder / str(step)).exists():
+                    raise
+            else:
+                yield step, state
+    finally:
+        checkpoints.close()
+
+
+def _keeping() -> ocp.CheckpointManagerOptions:
+    keep = checkpoint_managers.AnyPreservationPolicy([
+        checkpoint_managers.LatestN(2),
+        checkpoint_managers.BestN(
+            get_metric_fn=lambda score: score['rank'], reverse=True, n=1,
+            keep_checkpoints_without_metrics=False,
+        ),
+    ])  # fmt: skip
+    return ocp.CheckpointManagerOptions(
+        preservation_policy=keep,
+        cleanup_tmp_directories=True,
+        best_fn=lambda score: score['rank'],  # without it ranks are not written
+    )
+
+
+def _reading() -> ocp.CheckpointManagerOptions:
+    return ocp.CheckpointManagerOptions(
+        read_only=True,
+        save_interval_steps=0,
+        create=False,
+        lightweight_initialize=True,  # ranks are not read: a checkpoint may vanish meanwhile
+    )

@@ -114,7 +114,7 @@ def _pane(view: View, lines: list[Line]) -> Pane:
     traces = [Trace(line.curve, style.line(line.method)) for line in lines]
     if view.place == LAYERS:
         return Pane(traces, 'layer (at the end of training)', words, scale)
-    return Pane(traces, 'epoch', f'total {words}' if view.place else words, scale)
+    return Pane(traces, 'epoch (all layers together)' if view.place else 'epoch', words, scale)
 
 
 def _name(kind: str, panel: Panel) -> str:

@@ -16,6 +16,7 @@ from experiments.rows import Method, grouped, winners
 from experiments.series import Curve, Line, Scores, mean_curve
 
 Numbers = dict[str, float]  # by name
+PARTS = ('train', 'validation')  # of the data
 LABELS = ('kind', 'part', 'step', 'epoch', 'seconds')  # of a record, beside its numbers
 SPREAD = '/spread'
 LAYER = 'layer_'
@@ -77,6 +78,17 @@ def means(records: Iterable[Record]) -> Numbers:
         for name, value in numbers(record).items():
             values.setdefault(name, []).append(value)
     return {name: statistics.fmean(each) for name, each in values.items()}
+
+
+def over_steps(records: list[Record], scale: float = 1.0) -> dict[str, Curve]:
+    """Each number over the steps of the records, times scale."""
+    found = {}
+    for record in records:
+        for name, value in numbers(record).items():
+            curve = found.setdefault(name, Curve([], [], []))
+            for column, each in zip(curve, (scale * record['step'], value, 0.0), strict=True):
+                column.append(each)
+    return found
 
 
 def rows_of(

@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -131,18 +133,25 @@ def panels(runs: list[Run], searched: bool) -> dict[Panel, list[Entry]]:
     }
 
 
+def template(name: str) -> jinja2.Template:
+    """One of those that lie here. All pages look like the report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {'spread': spread_text, 'panel': title, 'json': _indented}
+    report, _, _ = environment.loader.get_source(environment, 'report.html.jinja')
+    style = re.search('<style>.*</style>', report, re.DOTALL)[0]
+    return environment.get_template(name, globals={'style': markupsafe.Markup(style)})
+
+
 def page(name: str, told: dict[str, Any], runs: list[Run], now: str) -> str:
     """The whole page. Raises UserError where there is nothing to report."""
     if not runs:
         raise UserError(f'study {name} has no runs yet')
     searched = bool(search_of(told))
     rows = panels(runs, searched)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {'spread': spread_text, 'panel': title, 'json': _indented}
-    return environment.get_template('report.html.jinja').render(
+    return template('report.html.jinja').render(
         name=name,
         now=now,
         purpose=told,

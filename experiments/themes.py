@@ -26,6 +26,11 @@ class Theme(NamedTuple):
     caption: str
     rows: tuple[tuple[View, ...], ...]
 
+    @property
+    def metrics(self) -> list[str]:
+        """Each once, in order."""
+        return list(dict.fromkeys(view.metric for row in self.rows for view in row))
+
 
 ANGLE, RATIO = Scale(reference=90, every=30), Scale(logarithmic=True, reference=1)
 ERROR, SHARE, GAIN = Scale(logarithmic=True), Scale(), Scale(reference=0)

@@ -1,5 +1,6 @@
 """Axes in rows, with lines over epochs in bands, or over layers with bars."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from experiments.series import Curve
 from experiments.themes import Scale
 
 APART = 0.045  # of a layer, between the bars of two lines
-NARROW = 30  # of a logarithmic axis: longer ones have ticks at decades alone
+# Ticks of a logarithmic axis, by the ratio of its ends that they serve.
+TICKS = {8: (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), 30: (1, 2, 5), math.inf: (1,)}
 
 
 class Trace(NamedTuple):
@@ -75,7 +77,8 @@ def _plot(axis: Axes, pane: Pane) -> None:
 def _bars(axis: Axes, trace: Trace, shift: float) -> None:
     x, mean, deviation = trace.curve
     places = [l + shift for l in x]
-    _, _, (bars,) = axis.errorbar(places, mean, deviation, capsize=1.5, gid='mean', **trace.look)
+    line, _, (bars,) = axis.errorbar(places, mean, deviation, capsize=1.5, **trace.look)
+    line.set_gid('mean')
     bars.set_linestyle('-')
 
 
@@ -83,6 +86,8 @@ def _band(axis: Axes, trace: Trace, place: int) -> None:
     x, mean, deviation = trace.curve
     every = max(1, -(-len(x) // MARKS))
     axis.plot(x, mean, markevery=(place % every, every), gid='mean', **trace.look)
+    if not any(deviation):
+        return
     low = [m - d for m, d in zip(mean, deviation, strict=True)]
     high = [m + d for m, d in zip(mean, deviation, strict=True)]
     axis.fill_between(x, low, high, color=trace.look['color'], alpha=0.18, linewidth=0)
@@ -114,7 +119,8 @@ def _scaled(axis: Axes, scale: Scale, ends: tuple[float, float]) -> None:
         axis.yaxis.set_major_locator(MultipleLocator(scale.every))
     if scale.logarithmic:
         axis.set_yscale('log', nonpositive='clip')
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < NARROW * low else (1,)))
+        digits = next(digits for ratio, digits in TICKS.items() if high <= ratio * low)
+        axis.yaxis.set_major_locator(LogLocator(subs=digits))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         axis.yaxis.set_minor_locator(NullLocator())
     axis.set_ylim(low, high)
