@@ -1,4 +1,4 @@
-"""What the README shows runs as printed."""
+"""What docs/library.md shows runs as printed, and every config says its own command."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ from bioprop.step import SCHEDULES
 ROOT = Path(__file__).parent.parent
 
 
-BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'library.md').read_text(), re.DOTALL)
 
 
 def run(block):
