@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import studies
 from test_report import Reader
+from test_stream import write_photos
 
 from bioprop.checkpoint import Checkpoints, read_all
 from bioprop.config import paper
 from bioprop.errors import UserError
 from bioprop.resolve import resolve
+from bioprop.run import make_run
 from bioprop.study import run_name
 from bioprop.train import train
 from experiments import examine, gallery, insights, measured, run_page
@@ -289,6 +291,19 @@ def test_a_wrong_command_ends_in_one_message(trained, arguments, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_of_a_stream_the_images_that_can_be_decoded_are_measured(tmp_path):
+    write_photos(tmp_path / 'data', 'array_record', damaged=[('train', 2)])
+    config = paper(
+        'imagenet2012', 'bp', dataset='photos', data_dir=str(tmp_path / 'data'), image_size=16,
+        paper_dataset='imagenet', hidden=((3, 4, 2),), batch_size=16, validation_fraction=0.1,
+    )  # fmt: skip
+    run = make_run(resolve(config))
+    images = examine.first_images(run, 'train', 10)
+    assert images.label.tolist() == [0, 1, *range(3, 10)]
+    assert 0.1 < images.batch()['image'].std() < 10
+    assert len(examine.first_images(run, 'validation', 10).image) == 2
 
 
 def test_a_run_with_nothing_yet_says_so(tmp_path):

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.drawing import panes, style
+from experiments.drawing import panes
 from experiments.drawing.panes import Pane, Trace
 from experiments.measured import LAYER, SPREAD, Numbers, layers_of, name_of, place_of
 from experiments.series import Curve
@@ -57,7 +57,7 @@ def recorded(
         for place, look in looks.items()
         if place
     ]
-    words = ('thin: batches as they are trained on', 'with markers: validation images')
+    words = 'thin: batches as they are trained on; with markers: validation images'
     return _drawn(title, found, _legend(handles, words, 6))
 
 
@@ -84,7 +84,7 @@ def over_layers(
     handles = [
         Line2D([], [], label=f'{name}, {part}', **look) for (name, part), look in styles.items()
     ]
-    words = ('bars: standard deviation over images', 'where a number has one')
+    words = 'bars: standard deviation over images, where a number has one'
     return _drawn(title, found, _legend(handles, words, len(looks)))
 
 
@@ -98,19 +98,8 @@ def _drawn(title: str, found: list[Pane], legend: Callable[[Figure], None]) -> F
     return panes.draw(title, rows, legend) if rows else None
 
 
-def _legend(
-    handles: list[Line2D], words: tuple[str, ...], columns: int
-) -> Callable[[Figure], None]:
-    """Draws it under the axes; where they are narrow with three columns at most."""
-
-    def draw(figure):
-        wide = figure.get_figwidth() == style.WIDTH
-        figure.legend(
-            handles=handles,
-            loc='outside lower center',
-            ncols=columns if wide else min(columns, 3),
-            title=('; ' if wide else '\n').join(words),
-            title_fontsize=8,
-        )
-
-    return draw
+def _legend(handles: list[Line2D], words: str, columns: int) -> Callable[[Figure], None]:
+    """Draws it under the axes."""
+    return lambda figure: figure.legend(
+        handles=handles, loc='outside lower center', ncols=columns, title=words, title_fontsize=8
+    )

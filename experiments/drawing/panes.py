@@ -48,6 +48,7 @@ def draw(title: str, rows: list[list[Pane]], legend: Callable[[Figure], None]) -
     """A row of axes for each row of panes; legend draws what stands under them."""
     columns = max(map(len, rows))
     figure, places = style.axes(len(rows), columns, 2.0, legend=0.6)
+    figure.set_figwidth(style.WIDTH)  # that of a legend, where there is one column
     for axes, panes in zip(places, rows, strict=True):
         for axis, pane in zip(axes, panes, strict=False):
             _plot(axis, pane)
