@@ -11,17 +11,12 @@ two CPU cores it takes about an hour and a half. docs/looking_inside.md reads th
 import json
 from pathlib import Path
 
+from bioprop import rules
 from bioprop.config import paper
+from bioprop.reference import row_name
 
-RULES = {
-    'bp': ('parallel',),
-    'fa': ('parallel',),
-    'dfa': ('parallel',),
-    'dtp': ('parallel', 'alternating'),
-    'sdtp': ('parallel', 'alternating'),
-    'ao_sdtp': ('parallel', 'alternating'),
-}
-CHEAPER = 'cheap,jacobian,descent'  # Gauss-Newton takes a second of MNIST's dense net
+SETTINGS = Path(__file__).parent.parent / 'results' / 'looking_inside_settings.json'
+CHEAPER = 'cheap,jacobian,descent'  # Gauss-Newton takes a second on MNIST's dense net
 # (data set, net): epochs, seeds, what is measured, and how many steps apart (540 are a pass).
 PANELS = {
     ('mnist', 'fc'): (10, 3, 'all', 540),
@@ -35,26 +30,20 @@ def get_config(arguments: str = ''):
 
 
 def sweep():
+    winners = {row['name']: row['winner'] for row in json.loads(SETTINGS.read_text())['rows']}
     return [
         {
             'dataset': dataset, 'net': net, 'rule': rule, 'schedule': schedule, 'seed': seed,
             'epochs': epochs, 'diagnostics': names, 'diagnostics_every': every,
-            **(winners().get((rule, schedule), {}) if net == 'fc' else {}),
+            **((winners[row_name(net, rule, schedule)] or {}) if net == 'fc' else {}),
         }
         for (dataset, net), (epochs, seeds, names, every) in PANELS.items()
-        for rule, schedules in RULES.items()
-        for schedule in schedules
+        for rule in rules.RULES
+        for schedule in schedules(rule)
         for seed in range(1, 1 + seeds)
     ]  # fmt: skip
 
 
-def winners():
-    """The winning hyperparameters by rule and schedule."""
-    path = Path(__file__).parent.parent / 'results' / 'looking_inside_settings.json'
-    rows = {row['name']: row['winner'] for row in json.loads(path.read_text())['rows']}
-    found = {
-        (rule, schedule): rows.get(rule if len(schedules) == 1 else f'{rule}_{schedule}')
-        for rule, schedules in RULES.items()
-        for schedule in schedules
-    }
-    return {row: winner for row, winner in found.items() if winner}
+def schedules(rule):
+    trained = rules.get(rule).sides
+    return ('parallel', 'alternating') if 'feedback' in trained else ('parallel',)
