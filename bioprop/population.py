@@ -112,7 +112,9 @@ def train_population(
     # -- The compiled programs
     @functools.cache
     def train_steps(turns, steps, lead):
-        function = functools.partial(train_member, run.learner, turns, run.batch_size, steps, lead)
+        function = functools.partial(
+            train_member, run.learner, turns, run.batch_size, steps, lead=lead
+        )
         return crowd.each(function, (members, live, hparams), (parts['train'],), donate=True)
 
     @functools.cache
@@ -219,11 +221,11 @@ def train_member(
     turns: tuple[tuple[str, ...], ...],
     batch_size: int,
     steps: int,
-    lead: int,
     member: Members,
     alive: jax.Array,
     hparams: step.Hparams,
     images: step.Images,
+    lead: int = 0,
 ) -> tuple[Members, dict[str, jax.Array], jax.Array]:
     """A call for one member: (member, metrics, whether all numbers are finite).
 
