@@ -113,7 +113,7 @@ def _pane(view: View, lines: list[Line]) -> Pane:
     words, scale = METRICS[view.metric]
     traces = [Trace(line.curve, style.line(line.method)) for line in lines]
     if view.place == LAYERS:
-        return Pane(traces, 'layer (at the end of training)', words, scale)
+        return Pane(traces, 'layer (in the last epoch)', words, scale)
     return Pane(traces, 'epoch (all layers together)' if view.place else 'epoch', words, scale)
 
 

@@ -11,6 +11,7 @@ class Scale(NamedTuple):
     logarithmic: bool = False
     reference: float | None = None  # where a line tells one side from the other
     every: float | None = None  # between ticks
+    shared: bool = True  # with the axes beside it that show the like
 
 
 class View(NamedTuple):
@@ -33,7 +34,7 @@ class Theme(NamedTuple):
 
 
 ANGLE, RATIO = Scale(reference=90, every=30), Scale(logarithmic=True, reference=1)
-ERROR, SHARE, GAIN = Scale(logarithmic=True), Scale(), Scale(reference=0)
+ERROR, SHARE, GAIN = Scale(logarithmic=True), Scale(), Scale(reference=0, shared=False)
 RANK = Scale(logarithmic=True)
 
 # By metric: what an axis says, and its scale.

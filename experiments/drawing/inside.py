@@ -58,7 +58,7 @@ def recorded(
         if place
     ]
     words = 'thin: batches as they are trained on; with markers: validation images'
-    return _drawn(title, found, _legend(handles, words, 6))
+    return _drawn(title, found, _legend(handles, words, 8))
 
 
 def over_layers(
@@ -101,5 +101,6 @@ def _drawn(title: str, found: list[Pane], legend: Callable[[Figure], None]) -> F
 def _legend(handles: list[Line2D], words: str, columns: int) -> Callable[[Figure], None]:
     """Draws it under the axes."""
     return lambda figure: figure.legend(
-        handles=handles, loc='outside lower center', ncols=columns, title=words, title_fontsize=8
-    )
+        handles=handles, loc='outside lower center', ncols=columns, columnspacing=1.2,
+        handlelength=2.4, title=words, title_fontsize=8,
+    )  # fmt: skip

@@ -40,7 +40,9 @@ class Pane(NamedTuple):
 
     def like(self, other: 'Pane') -> bool:
         """Whether it is to be held against the other: they are then on one scale."""
-        return (self.x, self.scale) == (other.x, other.scale)
+        return self is other or (
+            self.scale.shared and (self.x, self.scale) == (other.x, other.scale)
+        )
 
 
 @style.look
