@@ -95,6 +95,11 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     return config
 
 
+def completed(old: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that was written before some keys were there, with their defaults."""
+    return paper(old['dataset'], old['rule']).to_dict() | old
+
+
 def _set(config: ConfigDict, key: str, text: str) -> None:
     """config.key = text, read as the command line reads it."""
     if key not in config:

@@ -16,7 +16,7 @@ from bioprop.config import paper
 from bioprop.reference import row_name
 
 SETTINGS = Path(__file__).parent.parent / 'results' / 'looking_inside_settings.json'
-CHEAPER = 'cheap,jacobian,descent'  # Gauss-Newton takes a second on MNIST's dense net
+CHEAPER = 'cheap,examples,jacobian,descent'  # Gauss-Newton takes a second on MNIST's dense net
 # (data set, net): epochs, seeds, what is measured, and how many steps apart (540 are a pass).
 PANELS = {
     ('mnist', 'fc'): (10, 3, 'all', 540),

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from bioprop import step
 from bioprop.checkpoint import read_all
+from bioprop.config import completed
 from bioprop.report import best_of, evaluations, measure_of
 from bioprop.run import Run, make_run
 from experiments import results
@@ -48,7 +49,7 @@ def examine(trained: results.Run, names: Sequence[str], images: int) -> Iterator
     if not folder.exists():  # none yet, or of a population, which keeps no weights
         return
     config = {'diagnostics': ','.join(names), 'diagnostics_every': 1, 'accumulate': 1}
-    run = make_run(trained.config | config)
+    run = make_run(completed(trained.config) | config)
     parts = {part: first_images(run, part, images) for part in PARTS}
     measure = jax.jit(functools.partial(step.diagnose_batch, run.learner))
     records = trained.records()

@@ -6,6 +6,7 @@ import numpy as np
 
 from bioprop import step
 from bioprop.checkpoint import Checkpoints
+from bioprop.config import completed
 from bioprop.data import sets
 from bioprop.errors import UserError
 from bioprop.report import best_of, evaluations, measure_of
@@ -29,7 +30,7 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
         raise UserError(f'{trained.folder} is not of an autoencoder: its loss is no squared_error')
     if not trained.summary:  # opening its checkpoints would delete what is being saved
         raise UserError(f'{trained.folder} is still in training: wait for its summary.json')
-    run = make_run(trained.config)
+    run = make_run(completed(trained.config))
     loss = run.learner.loss
     records, measure = trained.records(), measure_of(loss)
     if not evaluations(records) or not (trained.folder / 'checkpoints').exists():

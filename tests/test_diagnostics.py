@@ -95,7 +95,7 @@ def test_an_angle_over_several_arrays_is_that_of_all_entries(x64):
 
 @each_net
 def test_bp_is_at_no_angle_to_itself(net):
-    found = measure(problem('bp', **NETS[net]), 'update', 'signal')
+    found = measure(problem('bp', **NETS[net]), 'update', 'examples', 'signal')
     angles = {name: value for name, value in found.items() if 'angle' in name}
     ratios = {name: value for name, value in found.items() if 'ratio' in name}
     assert len(angles) == 2 * LAYERS + 3 + 2 * (2 * LAYERS + 3) + 2 * (LAYERS + 1)
@@ -120,7 +120,7 @@ def test_the_update_against_jax_grad(name, net, x64):
 @pytest.mark.parametrize(('name', 'net'), [('ao_sdtp', 'fc'), ('fa', 'lc'), ('dtp', 'conv')])
 def test_the_updates_of_examples_are_those_of_batches_of_one(name, net, x64):
     p = problem(name, **NETS[net])
-    found = measure(p, 'update')
+    found = measure(p, 'examples')
     pairs = [(q.updates()['forward'], q.bp_updates()) for q in (alone(p, i) for i in range(BATCH))]
     for l, kind in itertools.product(range(1, LAYERS + 1), ('kernel', 'bias')):
         angles = [degrees(ours[l - 1][kind], bp[l - 1][kind]) for ours, bp in pairs]

@@ -22,7 +22,7 @@ from bioprop.diagnostics.probe import Found, Probe
 from bioprop.diagnostics.reconstruction import reconstruction
 from bioprop.diagnostics.saturation import saturation
 from bioprop.diagnostics.signal import signal
-from bioprop.diagnostics.update import update
+from bioprop.diagnostics.update import examples, update
 from bioprop.errors import unknown
 from bioprop.losses import Loss
 from bioprop.networks import Network
@@ -35,6 +35,7 @@ DIAGNOSTICS: dict[str, Callable[[Probe], Found]] = {
     'reconstruction': reconstruction,
     'diversity': diversity,
     'saturation': saturation,
+    'examples': examples,
     'jacobian': jacobian,
     'descent': descent,
     'gauss_newton': gauss_newton,

@@ -68,8 +68,7 @@ def target_displacement(probe: Probe, l: int, damping: float, small: int) -> jax
         if h.size * displacement.size <= small:
             jacobian = jax.vmap(pullback)(_basis(displacement))[0].reshape(-1, h.size)
             matrix = jacobian.T @ jacobian + damping * jnp.eye(h.size, dtype=h.dtype)
-            solved = jax.scipy.linalg.solve(matrix, gradient.ravel(), assume_a='pos')
-            return solved.reshape(h.shape)
+            return _exactly(matrix, gradient.ravel()).reshape(h.shape)
         push = jvp(lambda h: up(h[None])[0], h)
         return _solve(lambda v: pullback(push(v))[0], gradient, damping)
 
@@ -95,8 +94,14 @@ def weight_update(probe: Probe, damping: float, small: int) -> tuple:
     if gradient.size <= small:
         rows = jax.lax.map(lambda v: ravel_pytree(product(as_tree(v)))[0], _basis(gradient))
         matrix = rows + damping * jnp.eye(gradient.size, dtype=gradient.dtype)
-        return as_tree(jax.scipy.linalg.solve(matrix, gradient, assume_a='pos'))
+        return as_tree(_exactly(matrix, gradient))
     return _solve(product, probe.gradient_updates, damping)
+
+
+@jax.custom_batching.sequential_vmap
+def _exactly(matrix, right):
+    """One after another: jaxlib's batched factorisations can lock up the few threads of a CPU."""
+    return jax.scipy.linalg.solve(matrix, right, assume_a='pos')
 
 
 def _solve(product, right, damping):

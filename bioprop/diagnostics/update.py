@@ -1,4 +1,4 @@
-"""The update of the weights against the gradient of the loss."""
+"""The update of the weights against the gradient of the loss, of a batch and of its examples."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,20 @@ from bioprop.layers import Layer
 
 
 def update(probe: Probe) -> Found:
-    """Angle and norm ratio of the update of a batch to its gradient, and the angles of examples.
+    """Angle and norm ratio to the gradient of a batch's update, averaged as the optimiser gets it.
 
-    'update_angle/kernel/layer_l' and 'update_ratio/...' are of the batch's update, averaged as the
-    optimiser gets it; 'example_angle/...' is the mean over examples of the angle between what one
-    example asks for and its own gradient. 'bias' likewise; 'total' is over kernels and biases.
+    'update_angle/kernel/layer_l' and 'update_ratio/kernel/layer_l', and 'bias' likewise; 'total' is
+    over kernels and biases.
     """
     found = {}
     for place, each in _by_place(compare_whole, probe.updates, probe.gradient_updates).items():
         found |= {f'update_angle/{place}': each.angle, f'update_ratio/{place}': each.ratio}
+    return found
+
+
+def examples(probe: Probe) -> Found:
+    """'example_angle/...': the angle between what one example asks for and its own gradient."""
+    found = {}
     if probe.signals:
         ours, bp = (_of_examples(probe, deltas) for deltas in (probe.signals, probe.gradients))
         for place, each in _by_place(compare, ours, bp).items():
