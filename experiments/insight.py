@@ -5,15 +5,18 @@ python -m experiments.insight --study=FOLDER --out=FILE.json
 The file has the panels of the study (data set, net, loss). Each has its rows, with what was
 measured on train and on validation images at the 'first' record (of train images that is before
 the first step) and in the 'last' epoch, the mean over its records; and the differences of pairs of
-rows in the last epoch, on validation images. It works while the study is in progress.
+rows in the last epoch, on validation images. Numbers have four digits. It works while the study is
+in progress.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from bioprop.errors import UserError
-from bioprop.writers import write_json
+from bioprop.writers import write_whole
 from experiments.insights import insight, made_with
 from experiments.launch import STUDY, launch
 from experiments.results import load, was_searched
@@ -35,8 +38,21 @@ def main(argv: list[str]) -> None:
         )
     out = Path(OUT.value) if OUT.value else study / 'insight.json'
     told = {'command': 'python -m experiments.insight', 'study': study.resolve().name}
-    write_json(out, told | made_with(runs) | {'panels': panels})
+    content = told | made_with(runs) | {'panels': rounded(panels)}
+    write_whole(out, json.dumps(content, separators=(',', ':')) + '\n')
     print(out)
+
+
+def rounded(tree: Any) -> Any:
+    """With the floats of a tree of dictionaries and lists to four digits."""
+    match tree:
+        case dict():
+            return {key: rounded(value) for key, value in tree.items()}
+        case list():
+            return [rounded(value) for value in tree]
+        case float():
+            return float(f'{tree:.4g}')
+    return tree
 
 
 if __name__ == '__main__':

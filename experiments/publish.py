@@ -1,8 +1,9 @@
-"""Puts the tables of results/ into a page, between the lines that name their files.
+"""Puts the tables of results/ into pages, between the lines that name their files.
 
-python -m experiments.publish RESULTS.md
+python -m experiments.publish RESULTS.md docs/looking_inside.md
 
-A table stands between <!-- results/NAME.json --> and <!-- end -->, and is never typed.
+A table stands between <!-- results/NAME.json --> and <!-- end -->, and is never typed. A file's
+name is that from the page's folder.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from absl import app
 
 from bioprop.writers import write_whole
-from experiments import tables
+from experiments import digest, tables
 
 BLOCK = re.compile(r'<!-- (\S+\.json) -->\n.*?<!-- end -->', re.DOTALL)
 
@@ -23,12 +24,15 @@ def filled(page: str, folder: Path) -> str:
     def block(match: re.Match) -> str:
         content = json.loads((folder / match[1]).read_text())
         commits = ', '.join(commit[:10] for commit in content['commit'].split(', '))
-        rows = tables.from_records(content['rows'])
+        if 'panels' in content:
+            shown = digest.text(content['panels'], 'github') + '\n'
+        else:
+            shown = tables.page(tables.from_records(content['rows']), 'github')
         made = (
             f'`{content["command"]}`\\\ncommit {commits}, '
             f'JAX {content["versions"]["jax"]}, {content["hardware"]}'
         )
-        return f'<!-- {match[1]} -->\n{tables.page(rows, "github")}\n{made}\n<!-- end -->'
+        return f'<!-- {match[1]} -->\n{shown}\n{made}\n<!-- end -->'
 
     return BLOCK.sub(block, page)
 
