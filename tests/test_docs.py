@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bioprop import diagnostics
+
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r'```(\w*)\n(.*?)```', re.DOTALL)
 FILE = re.compile(r'Put this into\s+`(\w+\.py)`:\s*$')
@@ -63,6 +65,22 @@ def test_your_own_layer(tmp_path):
     assert 'pooled keeps the contract' in printed
     assert 'my_layers:pooled: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
     assert 'conv: 28x28x1 -> 7x7x8 -> 7x7x16 -> 64 -> 10' in printed
+
+
+def test_the_block_on_diagnostics_runs():
+    (block,) = re.findall(
+        r'```python\n(.*?)```', (ROOT / 'docs' / 'looking_inside.md').read_text(), re.S
+    )
+    names = {}
+    exec(block, names)
+    assert 80 < names['found']['update_angle/kernel/layer_1'] < 100
+
+
+def test_the_table_of_diagnostics_has_them_all():
+    text = (ROOT / 'docs' / 'looking_inside.md').read_text()
+    assert re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE) == list(diagnostics.DIAGNOSTICS)
+    assert 'cheap` (the first six' in text
+    assert len(diagnostics.CHEAP) == 6
 
 
 def test_the_reference_has_a_page_for_every_module(tmp_path):

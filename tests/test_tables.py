@@ -125,10 +125,11 @@ def test_a_page_shows_the_files_that_it_names(tmp_path):
     assert publish.filled(once, tmp_path) == once
 
 
-def test_the_results_page_is_what_its_files_make_it():
-    page = (ROOT / 'RESULTS.md').read_text()
+@pytest.mark.parametrize('path', ['RESULTS.md', 'docs/looking_inside.md'])
+def test_a_page_of_results_is_what_its_files_make_it(path):
+    page = (ROOT / path).read_text()
     assert publish.BLOCK.search(page)
-    assert publish.filled(page, ROOT) == page
+    assert publish.filled(page, (ROOT / path).parent) == page
 
 
 def test_winners_of_another_table_are_taken_over(tmp_path):
