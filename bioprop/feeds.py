@@ -104,13 +104,14 @@ class Streamed:
             for number in range(call.steps):
                 image, label, _ = self._replicas.divide(tuple(next(batches)))
                 if number in measuring:
-                    measured.append(self._diagnose(state, self._hparams, image, label))
+                    # To its end: processes could otherwise take it and the step in another order.
+                    found = self._diagnose(state, self._hparams, image, label)
+                    measured.append(_numbers(found))
                 state, values = compiled(state, self._hparams, image, label)
                 metrics.append(values)
                 _keep_up(metrics)
             numbers = [_numbers(values) for values in metrics]
             means = {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
-            measured = [_numbers(values) for values in measured]
             found = {name: [n[name] for n in measured] for name in (measured or [{}])[0]}
             return state, means | {'finite': bool(finite(state)), 'measured': found}
 
@@ -132,7 +133,7 @@ class Streamed:
         return sums, round(sums.pop('count'))
 
     def diagnose(self, state: TrainState) -> Numbers:
-        """On validation images."""
+        """On validation images; where they are fewer than a batch, black ones fill it."""
         first = next(iter(self._run.parts['validation'].once(self._run.batch_size, self._share)))
         image, label, _ = self._replicas.divide(tuple(first))
         return _numbers(self._diagnose(state, self._hparams, image, label))

@@ -346,10 +346,13 @@ def diagnose_part(
     images: Images,
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
-    """The numbers of the learner's diagnosis on the first images of a set, a batch at most."""
+    """The numbers of the learner's diagnosis on the first images of a set.
+
+    Where they are fewer than a batch, they come again.
+    """
     devices, device = _place_on(axis_name)
-    share = min(batch_size, len(images.image)) // devices
-    part = images.at(device * share + jnp.arange(share))
+    share = batch_size // devices
+    part = images.at((device * share + jnp.arange(share)) % len(images.image))
     return diagnose_batch(learner, state, hparams, part, axis_name)
 
 

@@ -36,11 +36,12 @@ PHOTOS = (
     '--config.dataset=photos', '--config.paper_dataset=imagenet', '--config.image_size=16',
     '--config.batch_size=16', '--config.hidden=((3,4,2),(3,6,2),12)', '--config.epochs=2',
     '--config.validation_fraction=0.1', '--config.eval_batch_size=12', '--config.steps_per_call=3',
+    '--config.diagnostics=update,signal,diversity', '--config.diagnostics_every=2',
 )  # fmt: skip
 IN_MEMORY = (
     '--config.dataset=mnist_mini', '--config.net=conv', '--config.hidden=((3,4,3),16)',
     '--config.batch_size=200', '--config.epochs=1', '--config.augment=True',
-    '--config.schedule=alternating',
+    '--config.schedule=alternating', '--config.diagnostics=signal', '--config.diagnostics_every=9',
 )  # fmt: skip
 # A quarter of the channels of the ImageNet net, on images of 64 pixels.
 STAND_IN = (
@@ -106,8 +107,14 @@ def outcome(workdir):
     return jax.tree.map(np.asarray, state), told
 
 
-def assert_alike(one, two):
+def assert_alike(one, two, measured=True):
+    """measured: what diagnostics found is compared, too; of a batch in parts it is another part."""
     (state, told), (expected, expected_told) = outcome(one), outcome(two)
+    if not measured:
+        told, expected_told = (
+            [each for each in them if each.get('kind') != 'diagnostics']
+            for them in (told, expected_told)
+        )
     assert jax.tree.structure(state) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
@@ -143,8 +150,13 @@ def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos,
     chosen = f'--config.parallel={mode}'
     finish(start(photos, tmp_path / 'eight', chosen, devices=8))
     assert_alike(tmp_path / 'eight', alone)
-    finish(*start_two(photos, tmp_path / 'two', chosen, '--config.accumulate=2'))
+    finish(*start_two(photos, tmp_path / 'two', chosen))
     assert_alike(tmp_path / 'two', alone)
+
+
+def test_two_processes_take_their_shares_in_parts(alone, photos, tmp_path):
+    finish(*start_two(photos, tmp_path / 'two', '--config.accumulate=2'))
+    assert_alike(tmp_path / 'two', alone, measured=False)
 
 
 def test_a_set_in_memory_is_shared_by_two_processes_too(tmp_path):
