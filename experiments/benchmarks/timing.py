@@ -32,6 +32,17 @@ def interleave(
     return {name: 1e3 * took for name, took in least.items()}
 
 
+def pairs(
+    one: Callable[[], object], other: Callable[[], object], seconds: float
+) -> list[tuple[float, float]]:
+    """Times of calls of both in turn, in milliseconds, after one of each that is not counted."""
+    _seconds(one), _seconds(other)
+    found, end = [], time.perf_counter() + seconds
+    while not found or time.perf_counter() < end:
+        found.append((1e3 * _seconds(one), 1e3 * _seconds(other)))
+    return found
+
+
 def _seconds(call):
     began = time.perf_counter()
     jax.block_until_ready(call())
