@@ -339,7 +339,8 @@ def test_keys_of_the_inverses_do_not_depend_on_the_auxiliary_units(units):
         limit = np.sqrt(6 / sum(shape))
         key_l = jax.random.fold_in(key_inverses, l)
         expected = jax.random.uniform(key_l, shape, minval=-limit, maxval=limit)
-        chex.assert_trees_all_close(feedback[l - 1]['kernel'], expected, rtol=1e-6)
+        # Two programs, which may round apart where a test before has compiled one otherwise.
+        chex.assert_trees_all_close(feedback[l - 1]['kernel'], expected, rtol=1e-6, atol=1e-7)
         chex.assert_trees_all_equal(feedback[l - 1]['bias'], jnp.zeros(shape[0]))
 
 
