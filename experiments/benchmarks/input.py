@@ -54,11 +54,12 @@ def in_threads(fetch: Callable[[int], bytes], order: np.ndarray, batch_size: int
 
 def in_stream(stream: Stream, batch_size: int) -> None:
     """Takes BATCHES batches; what has been read ahead by then is paid for, too."""
+    others = set(threading.enumerate())
     batches = stream.training(0, batch_size)
     for _ in range(BATCHES):
         next(batches)
     batches.close()
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name.startswith('grain-prefetch'):
             thread.join()
 
