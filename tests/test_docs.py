@@ -79,7 +79,7 @@ def test_the_block_on_diagnostics_runs():
 def test_the_table_of_diagnostics_has_them_all():
     text = (ROOT / 'docs' / 'looking_inside.md').read_text()
     assert re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE) == list(diagnostics.DIAGNOSTICS)
-    assert 'cheap` (the first six' in text
+    assert '`cheap` (the first six' in text
     assert len(diagnostics.CHEAP) == 6
 
 
