@@ -1,5 +1,7 @@
 """Scores over epochs: the mean over seeds, in a band of one standard deviation."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -7,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from experiments.drawing import style
 from experiments.rows import grouped
-from experiments.series import Line
+from experiments.series import Curve, Line
 from experiments.words import label
 
 MARKS = 8  # markers on a line, at most
@@ -23,7 +25,7 @@ def draw(panels: dict[str, dict[str, list[Line]]], score: str) -> Figure:
         row[0].set_title(title, loc='left')
         for axis, (part, lines) in zip(row, by_part.items(), strict=True):
             for place, line in enumerate(lines):
-                _plot(axis, line, place)
+                band(axis, line.curve, style.line(line.method), place)
             axis.set_xlabel('epoch')
             axis.set_ylabel(f'{part} {score}')
             axis.set_xlim(left=0)
@@ -35,13 +37,14 @@ def draw(panels: dict[str, dict[str, list[Line]]], score: str) -> Figure:
     return figure
 
 
-def _plot(axis: Axes, line: Line, place: int) -> None:
-    x, mean, deviation = line.curve
+def band(axis: Axes, curve: Curve, look: dict[str, Any], place: int) -> None:
+    """The mean in a band of one deviation; place sets its markers apart from those of others."""
+    x, mean, deviation = curve
     every = max(1, -(-len(x) // MARKS))
-    axis.plot(x, mean, markevery=(place % every, every), gid='mean', **style.line(line.method))
+    axis.plot(x, mean, markevery=(place % every, every), gid='mean', **look)
     low = [m - d for m, d in zip(mean, deviation, strict=True)]
     high = [m + d for m, d in zip(mean, deviation, strict=True)]
-    axis.fill_between(x, low, high, color=style.colour(line.method), alpha=0.18, linewidth=0)
+    axis.fill_between(x, low, high, color=look['color'], alpha=0.18, linewidth=0)
 
 
 def _logarithmic(axis: Axes, lines: list[Line]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
 from experiments.drawing import style
-from experiments.drawing.curves import MARKS
+from experiments.drawing.curves import band
 from experiments.series import Curve
 from experiments.themes import Scale
 
@@ -67,7 +67,7 @@ def _plot(axis: Axes, pane: Pane) -> None:
         if pane.layered:
             _bars(axis, trace, (place - (len(pane.traces) - 1) / 2) * APART)
         else:
-            _band(axis, trace, place)
+            band(axis, trace.curve, trace.look, place)
     axis.set_xlabel(pane.x)
     axis.set_ylabel(pane.y)
     if pane.layered:
@@ -83,17 +83,6 @@ def _bars(axis: Axes, trace: Trace, shift: float) -> None:
     line, _, (bars,) = axis.errorbar(places, mean, deviation, capsize=1.5, **trace.look)
     line.set_gid('mean')
     bars.set_linestyle('-')
-
-
-def _band(axis: Axes, trace: Trace, place: int) -> None:
-    x, mean, deviation = trace.curve
-    every = max(1, -(-len(x) // MARKS))
-    axis.plot(x, mean, markevery=(place % every, every), gid='mean', **trace.look)
-    if not any(deviation):
-        return
-    low = [m - d for m, d in zip(mean, deviation, strict=True)]
-    high = [m + d for m, d in zip(mean, deviation, strict=True)]
-    axis.fill_between(x, low, high, color=trace.look['color'], alpha=0.18, linewidth=0)
 
 
 def limits(panes: list[Pane]) -> tuple[float, float]:
