@@ -25,6 +25,7 @@ setup(
         'absl-py>=2.1',
         'array_record>=0.8.1',
         'chex>=0.1.90',
+        'crc32c>=2.7',  # tensorboardX is slow without it
         'etils[epath]>=1.12',
         'flax>=0.12',
         'importlib_resources>=6.4',  # tensorflow-datasets needs it without saying so

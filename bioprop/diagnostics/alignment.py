@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from bioprop.diagnostics.comparison import by_layer, compare, compare_whole
 from bioprop.diagnostics.differentials import jvp
-from bioprop.diagnostics.probe import Found, Probe
+from bioprop.diagnostics.probe import Found, Probe, named
 from bioprop.diagnostics.reconstruction import inverted, there_and_back
 
 DIRECTIONS = 16  # random ones that a Jacobian is seen through
@@ -17,15 +17,15 @@ def alignment(probe: Probe) -> Found:
         return {}
     kernels = probe.rule.feedback_kernels(probe.network, probe.weights)
     pairs = enumerate(zip(kernels, probe.weights['forward'], strict=True), start=1)
-    parts = {
-        l: compare_whole(kernel, params['kernel'])
-        for l, (kernel, params) in pairs
-        if kernel is not None
-    }
-    found = {}
-    for place, each in by_layer(parts).items():
-        found |= {f'alignment_angle/{place}': each.angle, f'alignment_ratio/{place}': each.ratio}
-    return found
+    places, found = by_layer(
+        {
+            l: compare_whole(kernel, params['kernel'])
+            for l, (kernel, params) in pairs
+            if kernel is not None
+        }
+    )
+    ratios = named('alignment_ratio', places, found.ratio)
+    return named('alignment_angle', places, found.angle) | ratios
 
 
 def jacobian(probe: Probe, directions: int = DIRECTIONS) -> Found:
@@ -37,12 +37,9 @@ def jacobian(probe: Probe, directions: int = DIRECTIONS) -> Found:
     """
     if not probe.rule.inverse:
         return {}
-    parts = {l: compare(*_seen(probe, l, directions)) for l in inverted(probe)}
-    found = {}
-    for place, each in by_layer(parts).items():
-        found |= probe.spread(f'jacobian_angle/{place}', each.angle)
-        found[f'jacobian_ratio/{place}'] = probe.ratio(each)
-    return found
+    places, found = by_layer({l: compare(*_seen(probe, l, directions)) for l in inverted(probe)})
+    ratios = named('jacobian_ratio', places, probe.ratio(found))
+    return probe.spread('jacobian_angle', places, found.angle) | ratios
 
 
 def _seen(probe, l, directions):

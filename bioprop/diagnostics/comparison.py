@@ -1,9 +1,7 @@
 """Two vectors, as far as their angle and their lengths go."""
 
-import functools
-import operator
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,30 +37,38 @@ def compare(u: jax.Array, v: jax.Array) -> Comparison:
     return Comparison(u, v, squares(unit_u - unit_v), squares(unit_u + unit_v))
 
 
-def compare_whole(u: Any, v: Any) -> Comparison:
-    """Of all entries of two trees of arrays: scalars."""
-    pairs = zip(jax.tree.leaves(u), jax.tree.leaves(v), strict=True)
-    found = together(compare(x[None], y[None]) for x, y in pairs)
-    return jax.tree.map(lambda x: x[0], found)
+def compare_whole(u: jax.Array, v: jax.Array) -> Comparison:
+    """Of all entries of two arrays: scalars."""
+    return jax.tree.map(lambda x: x[0], compare(u[None], v[None]))
 
 
 def together(parts: Iterable[Comparison]) -> Comparison:
     """Of the vectors that the parts make up, one after another."""
-    parts = list(parts)
-    u, v = (_length([part[place] for part in parts]) for place in (0, 1))
-    apart, along = jnp.zeros_like(u), jnp.zeros_like(u)
-    for part in parts:
-        a, b = part.u / _or_one(u), part.v / _or_one(v)
-        # ||a x - b y||^2 = (a - b)^2 + a b ||x - y||^2 for unit vectors x and y
-        apart += jnp.square(a - b) + a * b * part.apart
-        along += jnp.square(a - b) + a * b * part.along
-    return Comparison(u, v, apart, along)
+    parts = _stack(parts)
+    u, v = _length(parts.u), _length(parts.v)
+    a, b = parts.u / _or_one(u)[None], parts.v / _or_one(v)[None]
+    # ||a x - b y||^2 = (a - b)^2 + a b ||x - y||^2 for unit vectors x and y
+    apart, along = (jnp.square(a - b) + a * b * each for each in (parts.apart, parts.along))
+    return Comparison(u, v, jnp.sum(apart, axis=0), jnp.sum(along, axis=0))
 
 
-def by_layer(parts: dict[int, Comparison]) -> dict[str, Comparison]:
-    """{l: part} as {'layer_l': part, ..., 'total': all of them together}."""
-    named = {f'layer_{l}': part for l, part in parts.items()}
-    return named | {'total': together(parts.values())}
+def table(
+    parts: Mapping[str, Comparison], totals: Mapping[str, str] | None = None
+) -> tuple[list[str], Comparison]:
+    """The names of the places, and the comparisons there, (places, ...) each.
+
+    `totals` adds, under the name of each, all parts together whose names begin with its value; by
+    default 'total' is of all parts.
+    """
+    rows = dict(parts)
+    for name, beginning in (totals or {'total': ''}).items():
+        rows[name] = together(part for place, part in parts.items() if place.startswith(beginning))
+    return list(rows), _stack(rows.values())
+
+
+def by_layer(parts: Mapping[int, Comparison]) -> tuple[list[str], Comparison]:
+    """The table of 'layer_l' for every l, and of 'total'."""
+    return table({f'layer_{l}': part for l, part in parts.items()})
 
 
 def squares(x: jax.Array) -> jax.Array:
@@ -78,10 +84,14 @@ def _unit(x):
     return _divided(scaled, _or_one(length)), largest * length
 
 
+def _stack(parts):
+    return jax.tree.map(lambda *each: jnp.stack(each), *parts)
+
+
 def _length(lengths):
-    largest = functools.reduce(jnp.maximum, lengths)
-    shares = [jnp.square(length / _or_one(largest)) for length in lengths]
-    return largest * jnp.sqrt(functools.reduce(operator.add, shares))
+    largest = jnp.max(lengths, axis=0)
+    shares = jnp.square(lengths / _or_one(largest)[None])
+    return largest * jnp.sqrt(jnp.sum(shares, axis=0))
 
 
 def _or_one(x):

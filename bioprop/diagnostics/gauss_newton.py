@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 
-from bioprop.diagnostics.comparison import by_layer, compare, compare_whole
+from bioprop.diagnostics.comparison import by_layer, compare, compare_whole, together
 from bioprop.diagnostics.differentials import jvp
-from bioprop.diagnostics.probe import Found, Probe
+from bioprop.diagnostics.probe import Found, Probe, named
 
 DAMPING = 1e-3
 SMALL_TARGETS = 1 << 16  # entries of one example's Jacobian, at most, to be solved exactly
@@ -43,12 +43,14 @@ def gauss_newton(
     """
     newton = weight_update(probe, damping, small_weights)
     pairs = enumerate(zip(probe.updates, newton, strict=True), start=1)
-    parts = by_layer({l: compare_whole(*pair) for l, pair in pairs})
-    found = {f'gauss_newton_angle/{place}': each.angle for place, each in parts.items()}
+    places, compared = by_layer(
+        {l: together(compare_whole(u[kind], v[kind]) for kind in u) for l, (u, v) in pairs}
+    )
+    found = named('gauss_newton_angle', places, compared.angle)
     for l in probe.hidden[:-1] if probe.displacements else ():
         target = target_displacement(probe, l, damping, small_targets)
-        name = f'gauss_newton_target_angle/layer_{l}'
-        found |= probe.spread(name, compare(probe.displacements[l - 1], target).angle)
+        angle = compare(probe.displacements[l - 1], target).angle
+        found |= probe.spread('gauss_newton_target_angle', [f'layer_{l}'], angle[None])
     return found
 
 

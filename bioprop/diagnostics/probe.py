@@ -1,6 +1,7 @@
 """What a diagnostic looks at: a rule at work on one batch."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,11 @@ from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Context, Rule, Weights
 
 Found = dict[str, jax.Array]
+
+
+def named(name: str, places: Sequence[str], x: jax.Array) -> Found:
+    """'name/place' for each place; x is (places,)."""
+    return {f'{name}/{place}': x[row] for row, place in enumerate(places)}
 
 
 class Probe:
@@ -87,15 +93,22 @@ class Probe:
         return x if self._axis is None else jax.lax.all_gather(x, self._axis, tiled=True)
 
     def ratio(self, compared: Comparison) -> jax.Array:
-        """Of the root mean square lengths of u and v, over the examples of the whole batch."""
-        u, v = (self.mean(jnp.square(length)) for length in (compared.u, compared.v))
+        """Of the root mean square lengths of u and v, over the examples of the whole batch.
+
+        The comparisons are (places, examples); returns (places,).
+        """
+        u, v = (self.mean(jnp.square(length).T) for length in (compared.u, compared.v))
         return jnp.sqrt(u / v)
 
-    def spread(self, name: str, x: jax.Array) -> Found:
-        """Mean and standard deviation over the examples of the whole batch; x is (examples,)."""
-        mean = self.mean(x)
-        variance = self.mean(jnp.square(x - mean))
-        return {name: mean, f'{name}/spread': jnp.sqrt(variance)}
+    def spread(self, name: str, places: Sequence[str], x: jax.Array) -> Found:
+        """Mean and standard deviation over the examples of the whole batch.
+
+        'name/place' and 'name/place/spread' for each place; x is (places, examples).
+        """
+        mean = self.mean(x.T)
+        variance = self.mean(jnp.square(x.T - mean[None]))
+        spreads = [f'{place}/spread' for place in places]
+        return named(name, places, mean) | named(name, spreads, jnp.sqrt(variance))
 
     def over_devices(self, tree):
         """The mean of what each device has of the arrays of a tree."""

@@ -1,5 +1,7 @@
 """How well inverses invert."""
 
+import jax.numpy as jnp
+
 from bioprop.diagnostics.comparison import squares
 from bioprop.diagnostics.probe import Found, Probe
 
@@ -23,8 +25,8 @@ def reconstruction(probe: Probe) -> Found:
             misses[f'layer_{l}'] = squares(there_and_back(probe, l, x, up) - x)
             sizes[f'layer_{l}'] = squares(x)
         misses['total'], sizes['total'] = sum(misses.values()), sum(sizes.values())
-        for place, miss in misses.items():
-            found |= probe.spread(f'reconstruction/{kind}/{place}', miss / sizes[place])
+        shares = jnp.stack([miss / sizes[place] for place, miss in misses.items()])
+        found |= probe.spread(f'reconstruction/{kind}', list(misses), shares)
     return found
 
 

@@ -1,5 +1,7 @@
 """Units that hardly react any more."""
 
+import math
+
 import jax.numpy as jnp
 
 from bioprop.diagnostics.probe import Found, Probe
@@ -9,12 +11,11 @@ FLAT = 0.1  # a slope below it is flat: for tanh that is |h| > 0.95
 
 def saturation(probe: Probe) -> Found:
     """The share of a hidden layer's units whose slope is below FLAT, per example."""
-    flat = {}
+    counts = {}
     for l in probe.hidden:
         slope = probe.network.layers[l - 1].slope(probe.states[l])
-        flat[f'layer_{l}'] = (slope < FLAT).astype(slope.dtype).reshape(len(slope), -1)
-    flat['total'] = jnp.concatenate(list(flat.values()), axis=1)
-    found = {}
-    for place, each in flat.items():
-        found |= probe.spread(f'saturation/{place}', jnp.mean(each, axis=1))
-    return found
+        counts[f'layer_{l}'] = jnp.sum(slope < FLAT, axis=range(1, slope.ndim), dtype=slope.dtype)
+    counts['total'] = sum(counts.values())
+    units = [math.prod(layer.out_shape) for layer in probe.network.layers[:-1]]
+    shares = jnp.stack(list(counts.values())) / jnp.array([*units, sum(units)])[:, None]
+    return probe.spread('saturation', list(counts), shares)

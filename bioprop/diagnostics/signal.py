@@ -1,7 +1,7 @@
 """The teaching signal against the gradient with respect to activities."""
 
 from bioprop.diagnostics.comparison import by_layer, compare
-from bioprop.diagnostics.probe import Found, Probe
+from bioprop.diagnostics.probe import Found, Probe, named
 
 
 def signal(probe: Probe) -> Found:
@@ -13,8 +13,6 @@ def signal(probe: Probe) -> Found:
     if not probe.signals:
         return {}
     pairs = enumerate(zip(probe.signals, probe.gradients, strict=True), start=1)
-    found = {}
-    for place, each in by_layer({l: compare(*pair) for l, pair in pairs}).items():
-        found |= probe.spread(f'signal_angle/{place}', each.angle)
-        found[f'signal_ratio/{place}'] = probe.ratio(each)
-    return found
+    places, found = by_layer({l: compare(*pair) for l, pair in pairs})
+    ratios = named('signal_ratio', places, probe.ratio(found))
+    return probe.spread('signal_angle', places, found.angle) | ratios

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from bioprop.diagnostics.comparison import by_layer, compare, compare_whole, together
-from bioprop.diagnostics.probe import Found, Probe
+from bioprop.diagnostics.comparison import compare, compare_whole, table
+from bioprop.diagnostics.probe import Found, Probe, named
 from bioprop.layers import Layer
 
 
@@ -14,30 +14,27 @@ def update(probe: Probe) -> Found:
     'update_angle/kernel/layer_l' and 'update_ratio/kernel/layer_l', and 'bias' likewise; 'total' is
     over kernels and biases.
     """
-    found = {}
-    for place, each in _by_place(compare_whole, probe.updates, probe.gradient_updates).items():
-        found |= {f'update_angle/{place}': each.angle, f'update_ratio/{place}': each.ratio}
-    return found
+    places, found = _by_place(compare_whole, probe.updates, probe.gradient_updates)
+    return named('update_angle', places, found.angle) | named('update_ratio', places, found.ratio)
 
 
 def examples(probe: Probe) -> Found:
     """'example_angle/...': the angle between what one example asks for and its own gradient."""
-    found = {}
-    if probe.signals:
-        ours, bp = (_of_examples(probe, deltas) for deltas in (probe.signals, probe.gradients))
-        for place, each in _by_place(compare, ours, bp).items():
-            found |= probe.spread(f'example_angle/{place}', each.angle)
-    return found
+    if not probe.signals:
+        return {}
+    ours, bp = (_of_examples(probe, deltas) for deltas in (probe.signals, probe.gradients))
+    places, found = _by_place(compare, ours, bp)
+    return probe.spread('example_angle', places, found.angle)
 
 
 def _by_place(compare, ours, bp):
-    """Comparisons by 'kernel/layer_1', ..., 'kernel/total', ..., 'bias/total' and 'total'."""
-    found = {}
-    for kind in ('kernel', 'bias'):
-        pairs = enumerate(zip(ours, bp, strict=True), start=1)
-        parts = {l: compare(u[kind], v[kind]) for l, (u, v) in pairs}
-        found |= {f'{kind}/{place}': each for place, each in by_layer(parts).items()}
-    return found | {'total': together([found['kernel/total'], found['bias/total']])}
+    """The table of 'kernel/layer_1', ..., 'bias/layer_L', 'kernel/total', 'bias/total', 'total'."""
+    parts = {
+        f'{kind}/layer_{l}': compare(u[kind], v[kind])
+        for kind in ('kernel', 'bias')
+        for l, (u, v) in enumerate(zip(ours, bp, strict=True), start=1)
+    }
+    return table(parts, {'kernel/total': 'kernel', 'bias/total': 'bias', 'total': ''})
 
 
 def _of_examples(probe, deltas):
