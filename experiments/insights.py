@@ -1,6 +1,5 @@
 """A study's diagnostics in numbers: pure functions of its runs, that give what JSON holds."""
 
-import math
 from typing import Any
 
 from bioprop import reference
@@ -9,7 +8,7 @@ from experiments.measured import PARTS, SPREAD, Numbers, diagnostics, means, num
 from experiments.overview import entry, origins
 from experiments.results import Run
 from experiments.rows import Method, Panel, table, winners
-from experiments.tables import CONTRASTS, spread
+from experiments.tables import CONTRASTS, Spread, spread, welch
 from experiments.words import title
 
 # Pairs of rows that are compared: (name, minuend, subtrahend).
@@ -110,14 +109,9 @@ def _compared(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         for place, a in ours[metric].items():
             b = theirs.get(metric, {}).get(place)
             if b and min(a['seeds'], b['seeds']) > 1:
-                found.setdefault(metric, {})[place] = welch(a, b)
+                spreads = (Spread(*(each[name] for name in Spread._fields)) for each in (a, b))
+                found.setdefault(metric, {})[place] = welch(*spreads)._asdict()
     return found
-
-
-def welch(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
-    """The difference of two independent means, and its standard error."""
-    error = math.sqrt(sum(each['deviation'] ** 2 / each['seeds'] for each in (a, b)))
-    return {'difference': a['mean'] - b['mean'], 'standard_error': error}
 
 
 def made_with(runs: list[Run]) -> dict[str, Any]:

@@ -58,6 +58,19 @@ def spread(values: list[float | None]) -> Spread | None:
     return Spread(statistics.mean(values), deviation, len(values))
 
 
+class Difference(NamedTuple):
+    """Of two independent means, and its standard error."""
+
+    difference: float
+    standard_error: float
+
+
+def welch(a: Spread, b: Spread) -> Difference:
+    """a - b, where the deviations of the two need not be the same."""
+    error = math.sqrt(a.deviation**2 / a.seeds + b.deviation**2 / b.seeds)
+    return Difference(a.mean - b.mean, error)
+
+
 class Row(NamedTuple):
     """A row of a table: errors in percent over the seeds of a winner, beside the published ones.
 
@@ -159,7 +172,7 @@ class Contrast(NamedTuple):
 
     name: str
     difference: float
-    standard_error: float  # of a difference of independent means (Welch)
+    standard_error: float
     published: float | None
 
 
@@ -171,10 +184,9 @@ def contrasts(rows: Iterable[Row]) -> list[Contrast]:
         if not known.keys() >= set(pair):
             continue
         a, b = (known[row].test for row in pair)
-        error = math.sqrt(a.deviation**2 / a.seeds + b.deviation**2 / b.seeds)
         papers = [known[row].paper_test for row in pair]
         published = None if None in papers else papers[0] - papers[1]
-        found.append(Contrast(name, a.mean - b.mean, error, published))
+        found.append(Contrast(name, *welch(a, b), published))
     return found
 
 
