@@ -125,7 +125,7 @@ def test_a_page_shows_the_files_that_it_names(tmp_path):
     assert publish.filled(once, tmp_path) == once
 
 
-@pytest.mark.parametrize('path', ['RESULTS.md', 'docs/looking_inside.md'])
+@pytest.mark.parametrize('path', ['README.md', 'RESULTS.md', 'docs/looking_inside.md'])
 def test_a_page_of_results_is_what_its_files_make_it(path):
     page = (ROOT / path).read_text()
     assert publish.BLOCK.search(page)
