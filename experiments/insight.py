@@ -17,8 +17,9 @@ from absl import flags
 
 from bioprop.errors import UserError
 from bioprop.writers import write_whole
-from experiments.insights import insight, made_with
+from experiments.insights import insight
 from experiments.launch import STUDY, launch
+from experiments.origins import made_with
 from experiments.results import load, was_searched
 
 OUT = flags.DEFINE_string('out', None, 'File for the table. Default: STUDY/insight.json.')

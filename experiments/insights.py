@@ -3,9 +3,8 @@
 from typing import Any
 
 from bioprop import reference
-from bioprop.workdir import provenance
 from experiments.measured import PARTS, SPREAD, Numbers, diagnostics, means, numbers, place_of
-from experiments.overview import entry, origins
+from experiments.overview import entry
 from experiments.results import Run
 from experiments.rows import Method, Panel, table, winners
 from experiments.tables import CONTRASTS, Spread, spread, welch
@@ -112,10 +111,3 @@ def _compared(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
                 spreads = (Spread(*(each[name] for name in Spread._fields)) for each in (a, b))
                 found.setdefault(metric, {})[place] = welch(*spreads)._asdict()
     return found
-
-
-def made_with(runs: list[Run]) -> dict[str, Any]:
-    """The versions and hardware of this process, and those of the runs with their commits."""
-    origin = [told | {'runs': count} for told, count in origins(runs)]
-    commits = {told['commit'] for told in origin}
-    return provenance() | {'commit': ', '.join(sorted(filter(None, commits))), 'origins': origin}

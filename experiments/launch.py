@@ -24,6 +24,12 @@ def open_study(default: str, purpose: dict) -> Study:
     return Study(Path(STUDY.value or default), purpose, MEMBERS_FLAG.value)
 
 
+def command(program: str, argv: list[str]) -> str:
+    """The command line, without what says where and on what it runs."""
+    here = ('--study', '--members', '--cpu_devices', '--out')
+    return ' '.join(['python -m ' + program, *(x for x in argv[1:] if not x.startswith(here))])
+
+
 def launch(main: Callable[[list[str]], None], choices: Sequence[str] = ()) -> None:
     """Runs a launcher, on a CPU with its cores as devices. See `bioprop.command_line.run`."""
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from bioprop import reference
 from bioprop.study import Config
 from experiments.results import Run
-from experiments.rows import Method, Panel, grouped, longest, split
+from experiments.rows import Method, Panel, longest, split
 from experiments.tables import Spread, spread
 
 
@@ -79,9 +79,3 @@ def published(panel: Panel, method: Method, config: Config | None) -> dict[str, 
 
 def _listed(layers: Any) -> Any:
     return list(map(_listed, layers)) if isinstance(layers, list | tuple) else layers
-
-
-def origins(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
-    """Versions, commit and hardware, and the number of the runs that were made with them."""
-    alike = grouped((run.provenance() for run in runs), repr).values()
-    return [(each[0], len(each)) for each in alike if each[0]]

@@ -18,7 +18,8 @@ from bioprop.errors import UserError
 from bioprop.writers import clock
 from experiments import gallery
 from experiments.drawing import style
-from experiments.overview import Entry, entry, origins
+from experiments.origins import origins
+from experiments.overview import Entry, entry
 from experiments.results import Run, load, purpose, search_of
 from experiments.rows import Method, Panel, table, winners
 from experiments.tables import Spread

@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import app
 
 from bioprop.writers import write_whole
-from experiments import digest, tables
+from experiments import averages, digest, tables
 
 BLOCK = re.compile(r'<!-- (\S+\.json) -->\n.*?<!-- end -->', re.DOTALL)
 
@@ -24,10 +24,13 @@ def filled(page: str, folder: Path) -> str:
     def block(match: re.Match) -> str:
         content = json.loads((folder / match[1]).read_text())
         commits = ', '.join(commit[:10] for commit in content['commit'].split(', '))
-        if 'panels' in content:
-            shown = digest.text(content['panels'], 'github') + '\n'
-        else:
-            shown = tables.page(tables.from_records(content['rows']), 'github')
+        match content:
+            case {'panels': panels}:
+                shown = digest.text(panels, 'github') + '\n'
+            case {'averages': records}:
+                shown = averages.text(records, 'github') + '\n'
+            case {'rows': records}:
+                shown = tables.page(tables.from_records(records), 'github')
         made = (
             f'`{content["command"]}`\\\ncommit {commits}, '
             f'JAX {content["versions"]["jax"]}, {content["hardware"]}'

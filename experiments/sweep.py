@@ -4,8 +4,10 @@ python -m experiments.sweep --config=configs/auxiliary_units.py
 
 Beside get_config() the file has sweep(), which returns a list of dictionaries: the keys of the
 config that an entry changes, with their values. --config.KEY=VALUE holds for all entries. The
-same command again resumes, and any number of processes may work on one study at once. With
---commands nothing is trained: the command of each entry is printed, for a cluster's scheduler.
+same command again resumes, and any number of processes may work on one study at once. The
+table at the end has means and standard deviations over seeds, and stands in STUDY/table.md and
+table.json too. With --commands nothing is trained: the command of each entry is printed, for a
+cluster's scheduler.
 """
 
 import copy
@@ -16,12 +18,14 @@ from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
-from tabulate import tabulate
 
 from bioprop.errors import UserError, unknown
 from bioprop.resolve import resolve
 from bioprop.study import Config, Study, identity, run_name
-from experiments import launch
+from bioprop.writers import write_json, write_whole
+from experiments import averages, launch
+from experiments.origins import made_with
+from experiments.results import load
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
 COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')
@@ -71,17 +75,12 @@ def commands(argv: list[str], found: list[Entry], configs: list[Config]) -> list
     ]  # fmt: skip
 
 
-def report(study: Study, found: list[Entry], configs: list[Config]) -> str:
-    """A line for each entry: what it changes, and its summary's scores."""
-    lines = []
-    for entry, config in zip(found, configs, strict=True):
-        scores = {
-            name: value
-            for name, value in study.result(config).items()
-            if name.endswith(('_error', '_loss', '_validation')) or name == 'diverged'
-        }
-        lines.append(entry | scores)
-    return tabulate(lines, headers='keys', floatfmt='.4g', missingval='-')
+def show(study: Study, records: list[dict[str, Any]], line: str) -> None:
+    """Prints the table of a finished sweep, and writes it into the study."""
+    print(averages.text(records))
+    content = {'command': line, **made_with(load(study.folder)), 'averages': records}
+    write_json(study.folder / 'table.json', content)
+    write_whole(study.folder / 'table.md', averages.text(records, 'github') + '\n')
 
 
 def main(argv: list[str]) -> None:
@@ -96,7 +95,8 @@ def main(argv: list[str]) -> None:
         f'studies/{path.stem}', {'sweep': [identity(config) for config in configs]}
     )
     study.work(lambda result: configs)
-    print(report(study, found, configs))
+    records = averages.averages(found, configs, study.result)
+    show(study, records, launch.command('experiments.sweep', argv))
 
 
 if __name__ == '__main__':

@@ -9,9 +9,10 @@ from absl import flags
 from bioprop.errors import UserError, unknown
 from bioprop.search import DOMAINS, RUNGS, Search, together
 from bioprop.study import Config, Study, identity
-from bioprop.workdir import provenance
 from bioprop.writers import write_json, write_whole
 from experiments import launch, tables
+from experiments.origins import made_with
+from experiments.results import load
 
 BUDGET = flags.DEFINE_float(
     'budget', 1.0, "Part of the paper's effort per row, 60 configurations x 500 epochs.", 0.0, 1.0
@@ -56,12 +57,6 @@ def started_from(rows: dict[str, Config], path: Path) -> dict[str, Config]:
     return {name: config | winners[name] for name, config in rows.items()}
 
 
-def command(program: str, argv: list[str]) -> str:
-    """The command line, without what says where and on what it runs."""
-    here = ('--study', '--members', '--cpu_devices', '--out')
-    return ' '.join(['python -m ' + program, *(x for x in argv[1:] if not x.startswith(here))])
-
-
 def make(
     program: str, argv: list[str], dataset: str, net: str, published: dict, rungs: str = 'full'
 ) -> None:
@@ -83,14 +78,7 @@ def make(
     }
     study = launch.open_study(f'studies/{program.split(".")[-1]}_{dataset}_{net}', purpose)
     study.work(together([planned[name].plan for name in chosen]))
-    show(study, planned, published, command(program, argv))
-
-
-def made_with(study: Study) -> dict:
-    """The versions and hardware of this process, and the commits of the study's runs."""
-    configs = study.folder.glob('runs/*/config.json')
-    commits = {json.loads(path.read_text())['commit'] for path in configs}
-    return provenance() | {'commit': ', '.join(sorted(filter(None, commits)))}
+    show(study, planned, published, launch.command(program, argv))
 
 
 def show(study: Study, planned: dict[str, Search], published: dict, line: str) -> None:
@@ -101,7 +89,7 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
     ]
     print(tables.page(rows), end='')
     out = Path(OUT.value) if OUT.value else study.folder / 'table'
-    content = {'command': line, **made_with(study), 'rows': tables.as_records(rows)}
+    content = {'command': line, **made_with(load(study.folder)), 'rows': tables.as_records(rows)}
     content['differences'] = [contrast._asdict() for contrast in tables.contrasts(rows)]
     write_json(out.with_suffix('.json'), content)
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))

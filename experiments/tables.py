@@ -120,14 +120,15 @@ def row(name: str, search: Search, published: dict[str, float] | None, result: R
     )
 
 
-def shown(value: Spread | float | None) -> str:
-    """Two digits, with the deviation where there is one."""
+def shown(value: Spread | float | None, digits: int = 2) -> str:
+    """With so many digits after the point, and the deviation where there is one."""
     match value:
         case None:
             return '-'
         case Spread(mean, deviation, seeds):
-            return f'{mean:.2f} ± {deviation:.2f}' if seeds > 1 else f'{mean:.2f}'
-    return f'{value:.2f}'
+            alone = f'{mean:.{digits}f}'
+            return f'{alone} ± {deviation:.{digits}f}' if seeds > 1 else alone
+    return f'{value:.{digits}f}'
 
 
 SPREADS = ('train', 'validation', 'test', 'best_test')

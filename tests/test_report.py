@@ -10,7 +10,8 @@ import pytest
 import studies
 
 from bioprop.errors import UserError
-from experiments.overview import entry, origins
+from experiments.origins import origins
+from experiments.overview import entry
 from experiments.page import counted, page_of, search_text, spread_text
 from experiments.results import load
 from experiments.rows import table

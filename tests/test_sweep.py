@@ -1,10 +1,15 @@
-"""A config file's sweep: trained, printed as commands, refused where it is wrong."""
+"""A config file's sweep: trained, averaged, printed as commands, refused where it is wrong."""
 
 import json
+import math
 import subprocess
 import sys
 
 import pytest
+
+from bioprop.study import run_name
+from experiments.averages import averages, text
+from experiments.publish import filled
 
 CONFIG = """
 from bioprop.config import paper
@@ -40,9 +45,53 @@ def test_entries_of_several_programs_are_trained_each_once(launch, tmp_path):
     assert changed == [([4], 0.000152), ([8], 0.001), ([8], 0.01)]
     assert all(line['summary']['epochs'] == 2 for line in lines)
     assert len(list((study / 'populations').iterdir())) == 2
-    assert done.stdout.count('False') == 4  # diverged, in a line for each entry
+    errors = {
+        (tuple(line['config']['hidden']), line['config']['lr']): line['summary']['validation_error']
+        for line in lines
+    }
+    made = json.loads((study / 'table.json').read_text())
+    assert [
+        (record['changes'], record['scores']['validation_error']['mean'])
+        for record in made['averages']
+    ] == [
+        ({'lr': 1e-3}, errors[(8,), 1e-3]),
+        ({'lr': 1e-2}, errors[(8,), 1e-2]),
+        ({'hidden': [4]}, errors[(4,), 0.000152]),
+    ]
     again = launch(sweep, '--config.epochs=2', f'--study={study}', '--cpu_devices=1')
     assert 'epoch 1' not in again.stdout  # there is nothing left to do
+    page = filled('<!-- study/table.json -->\n<!-- end -->', study.parent)
+    assert (study / 'table.md').read_text() in page
+    assert made['command'] in page
+
+
+def test_averages_are_over_seeds_and_count_a_run_once():
+    entries = [{'lr': lr, 'seed': seed} for lr, seed in ((1, 0), (1, 1), (2, 0), (2, 1), (1, 0))]
+    configs = [entry | {'rule': 'bp', 'schedule': 'parallel', 'net': 'fc'} for entry in entries]
+    errors = {(1, 0): 2.0, (1, 1): 5.0, (2, 0): 3.0, (2, 1): None}
+    summaries = {
+        run_name(config): {
+            'rule': 'bp',
+            'diverged': errors[config['lr'], config['seed']] is None,
+            'best_test_error': errors[config['lr'], config['seed']],
+            'validation_loss': 0.00125,
+        }
+        for config in configs
+    }
+    first, second = averages(entries, configs, lambda config: summaries[run_name(config)])
+    assert (first['changes'], first['seeds'], first['diverged']) == ({'lr': 1}, 2, 0)
+    assert list(first['scores']) == ['best_test_error', 'validation_loss']
+    deviation = pytest.approx(3 / math.sqrt(2))
+    assert first['scores']['best_test_error'] == {'mean': 3.5, 'deviation': deviation, 'seeds': 2}
+    assert (second['seeds'], second['diverged']) == (2, 1)
+    assert second['scores']['best_test_error'] == {'mean': 3.0, 'deviation': 0.0, 'seeds': 1}
+    header, _, one, two = text([first, second], 'github').splitlines()
+    assert [cell.strip() for cell in header.split('|')[1:-1]] == [
+        'lr', 'seeds', 'diverged', 'best test error', 'validation loss',
+    ]  # fmt: skip
+    assert '3.50 ± 2.12' in one
+    assert '0.00125 ± 0.00000' in one
+    assert '3.00 ' in two
 
 
 def test_commands_are_those_of_the_runs_alone(launch, tmp_path):
