@@ -32,6 +32,7 @@ Result = Callable[[Config], dict[str, Any] | None]  # the summary of a run; None
 Plan = Callable[[Result], Iterable[Config]]
 
 POLL_SECONDS = 0.5
+CHANGES = 8  # settings that a refusal names
 MEMBERS = 32  # of a population, unless memory sets a lower bound
 
 
@@ -71,8 +72,9 @@ class Study:
             raise UserError(f'{path} is damaged: restore it, or use another folder') from None
         if found != purpose:
             raise UserError(
-                f'{folder} holds another study:\n  {json.dumps(found)}\nthan this:\n  '
-                f'{json.dumps(purpose)}\nUse another --study, or the same settings.'
+                f'{folder} holds another study, with other settings:\n'
+                f'{_changes(found, purpose)}\n'
+                'Use another --study, or the settings that it was started with.'
             )
 
     def workdir(self, config: Config) -> Path:
@@ -150,6 +152,29 @@ class Study:
             write_whole(self.folder / 'results.jsonl', _results(self.folder))
         (folder / 'done').touch()
         shutil.rmtree(folder / 'checkpoints', ignore_errors=True)  # those alone have none here
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What differs between two purposes: a line for each setting, of the first few."""
+    old, new = dict(_settings(old)), dict(_settings(new))
+    lines = [
+        f'  {name}: {old.get(name, "nothing")} -> {new.get(name, "nothing")}'
+        for name in dict.fromkeys((*old, *new))
+        if old.get(name) != new.get(name)
+    ]
+    rest = [f'  and {len(lines) - CHANGES} more'] if len(lines) > CHANGES else []
+    return '\n'.join(lines[:CHANGES] + rest)
+
+
+def _settings(tree: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[str, str]]:
+    """The leaves of what JSON holds, as JSON, by their paths; a list of values is one."""
+    if isinstance(tree, list) and any(isinstance(value, dict) for value in tree):
+        tree = dict(enumerate(tree))
+    if not isinstance(tree, dict):
+        yield '.'.join(path), json.dumps(tree)
+        return
+    for key, value in tree.items():
+        yield from _settings(value, (*path, str(key)))
 
 
 def _train_alone(members: list[Config], workdirs: list[Path]) -> None:

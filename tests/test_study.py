@@ -179,9 +179,23 @@ def test_another_purpose_is_refused(tmp_path):
     Study(tmp_path, {'search': {'hidden': (16,)}})
     before = (tmp_path / 'study.json').read_text()
     Study(tmp_path, {'search': {'hidden': [16]}})
-    with pytest.raises(UserError, match=r'(?s)holds another study.*16.*17.*another --study'):
+    message = r'(?s)holds another study.*  search.hidden: \[16\] -> \[17\]\n.*another --study'
+    with pytest.raises(UserError, match=message):
         Study(tmp_path, {'search': {'hidden': (17,)}})
     assert (tmp_path / 'study.json').read_text() == before
+
+
+def test_a_refusal_names_what_differs_and_not_more(tmp_path):
+    Study(tmp_path, {'sweep': [{'lr': 1.0, 'seed': 0}, {'lr': 2.0}], 'epochs': None})
+    with pytest.raises(UserError) as caught:
+        Study(tmp_path, {'sweep': [{'lr': 1.0, 'seed': 0}, {'lr': 3.0}], 'seeds': None})
+    changes = [line for line in str(caught.value).splitlines() if line.startswith('  ')]
+    assert changes == [
+        '  sweep.1.lr: 2.0 -> 3.0', '  epochs: null -> nothing', '  seeds: nothing -> null',
+    ]  # fmt: skip
+    # 21 rates and a seed differ
+    with pytest.raises(UserError, match=r'settings:\n(  .*\n){8}  and 14 more\n'):
+        Study(tmp_path, {'sweep': [{'lr': float(lr)} for lr in range(21)], 'epochs': None})
 
 
 @pytest.mark.parametrize('content', [b'{"search": ', b'', b'\xff\xfe\x80'])
