@@ -8,6 +8,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from bioprop.errors import fail
 from bioprop.resolve import hparams
 from bioprop.writers import write_json
 
@@ -38,7 +39,11 @@ def main(argv: list[str]) -> None:
     """Collects the named workdirs."""
     if len(argv) < 2:
         raise app.UsageError('name the workdirs of finished runs')
-    write_json(Path(OUT.value), [collect(Path(name)) for name in argv[1:]])
+    workdirs = [Path(name) for name in argv[1:]]
+    for workdir in workdirs:
+        if not (workdir / 'summary.json').exists():
+            fail(f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.')
+    write_json(Path(OUT.value), [collect(workdir) for workdir in workdirs])
 
 
 if __name__ == '__main__':
