@@ -44,9 +44,8 @@ def _average(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def text(records: Iterable[dict[str, Any]], style: str = 'simple') -> str:
+def text(records: list[dict[str, Any]], style: str = 'simple') -> str:
     """The records as a table in a style of tabulate: errors in percent, losses per pixel."""
-    records = list(records)
     changed, scored = (
         list(dict.fromkeys(name for record in records for name in record[part]))
         for part in ('changes', 'scores')

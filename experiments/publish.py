@@ -1,6 +1,6 @@
 """Puts the tables of results/ into pages, between the lines that name their files.
 
-python -m experiments.publish RESULTS.md docs/looking_inside.md
+python -m experiments.publish README.md RESULTS.md docs/looking_inside.md
 
 A table stands between <!-- results/NAME.json --> and <!-- end -->, and is never typed. A file's
 name is that from the page's folder.
