@@ -48,7 +48,8 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.augment = config_dict.placeholder(bool)  # random crops and flips; None: as in the paper
     config.image_size = config_dict.placeholder(int)  # of crops read from disk as they are needed;
     # None: the whole set is held in memory, its images as they are
-    config.paper_dataset = config_dict.placeholder(str)  # mnist, cifar10, imagenet: whose settings
+    # Whose settings: mnist, mnist_autoencoder, cifar10 or imagenet.
+    config.paper_dataset = config_dict.placeholder(str)
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
 
     # fc, lc (locally connected), conv (the same with shared weights), or a local layer of your own
