@@ -1,22 +1,29 @@
 """Checkpoints: orbax, asynchronous. The last two are kept, and the best."""
 
 import contextlib
+import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from bioprop.errors import UserError
+from bioprop.errors import UserError, say
 
+PIECE = 1 << 24  # bytes read at a time
+SHOWN = 5  # arrays that a refusal names
 MARGIN = 1_000_000  # bytes that a save asks for beyond the state itself
 DELETING = 1.0  # seconds that the deletion of a checkpoint takes, at most
+
+
+class Damaged(UserError):
+    """A checkpoint whose files can be read, and do not hold what was saved."""
 
 
 class Checkpoints:
@@ -25,7 +32,9 @@ class Checkpoints:
     def __init__(self, folder: Path, read_only: bool = False):
         self.folder = folder.absolute()
         options = _reading() if read_only else _keeping()
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     @property
     def steps(self) -> list[int]:
@@ -33,9 +42,10 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def restore_latest(self, like: Any) -> tuple[int, Any]:
-        """(step, state) of the last one that can be read; (0, like) before the first.
+        """(step, state) of the last one that is whole; (0, like) before the first.
 
-        A damaged one after it is moved aside, and said. Raises UserError if none can be read.
+        A damaged one after it is moved aside, and said. Raises Damaged if none is whole, and
+        UserError, with nothing touched, for one that cannot be read or is of another run.
         """
         steps = self.steps[::-1]
         if not steps:
@@ -43,7 +53,7 @@ class Checkpoints:
         for number, step in enumerate(steps, start=1):
             try:
                 state = self.restore(step, like)
-            except UserError:
+            except Damaged:
                 if number == len(steps):
                     raise
             else:
@@ -55,10 +65,9 @@ class Checkpoints:
             aside = self.folder.parent / f'damaged-checkpoint-{step}'
             if jax.process_index() == 0:
                 (self.folder / str(step)).rename(aside)
-                print(
-                    f'bioprop: checkpoint {step} is damaged, the one before it is used; '
-                    f'it was moved to {aside}',
-                    file=sys.stderr,
+                say(
+                    f'checkpoint {step} is damaged, the one before it is used; '
+                    f'it was moved to {aside}'
                 )
         if steps:
             if jax.process_count() > 1:
@@ -91,22 +100,49 @@ class Checkpoints:
     def restore(self, step: int, like: Any) -> Any:
         """The state at that step, with the shapes, types and placement of `like`.
 
-        Raises UserError if the checkpoint is missing or damaged.
+        Raises Damaged if what it holds is broken, UserError if it is missing, cannot be read or
+        holds other arrays.
         """
         if step not in self.steps:
             raise UserError(
                 f'{self.folder} has no checkpoint {step}, which metrics.jsonl gives as the best. '
                 'Restore it, or start again in another --workdir.'
             )
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
+            self._compare(step, like)
+            target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
             return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except UserError:
+            raise
         except Exception as error:  # orbax and tensorstore raise what they like for broken files
-            raise UserError(
-                f'checkpoint {self.folder / str(step)} is damaged '
-                f'({type(error).__name__}). Delete that folder and run the same command: it '
-                'continues from the checkpoint before, or from the start.'
-            ) from error
+            raise self._failure(step, error) from error
+
+    def _compare(self, step: int, like: Any) -> None:
+        """Raises UserError if the checkpoint is not of such a state: orbax casts, and says less."""
+        held = _arrays(self._manager.item_metadata(step).tree)
+        wanted = _arrays(jax.eval_shape(_without_keys, like))
+        names = [name for name in wanted | held if wanted.get(name) != held.get(name)]
+        if not names:
+            return
+        lines = [f'  {n}: {held.get(n, "nothing")} -> {wanted.get(n, "nothing")}' for n in names]
+        rest = [f'  and {len(names) - SHOWN} more'] if len(names) > SHOWN else []
+        raise UserError(
+            f'checkpoint {self.folder / str(step)} has other arrays than this run:\n'
+            + '\n'.join(lines[:SHOWN] + rest)
+            + '\nThe code, a flag of JAX or a library has changed since. Put that back, or start '
+            'again in another --workdir. Nothing was changed.'
+        )
+
+    def _failure(self, step: int, error: Exception) -> UserError:
+        """Why a checkpoint could not be restored. Raises OSError if a file of it cannot be read."""
+        told = f'{type(error).__name__}: {str(error).splitlines()[0][:200]}' if str(error) else ''
+        if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in told:
+            return UserError(f'there is no memory for checkpoint {self.folder / str(step)}: {told}')
+        _read_files(self.folder / str(step))
+        return Damaged(
+            f'checkpoint {self.folder / str(step)} is damaged ({told}). Delete that folder and run '
+            'the same command: it continues from the checkpoint before, or from the start.'
+        )
 
     def close(self) -> None:
         """Ends the background work. A failure of it has been raised by `save` or `wait`."""
@@ -147,6 +183,38 @@ def read_all(folder: Path, like: Any) -> Iterator[tuple[int, Any]]:
                 yield step, state
     finally:
         checkpoints.close()
+
+
+def _without_keys(tree: Any) -> Any:
+    """A state as it is saved: the keys of random numbers as their data."""
+
+    def data(leaf):
+        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(leaf) if typed else leaf
+
+    return jax.tree.map(data, tree)
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    """Types and shapes by path: attributes and places of a tuple are saved by their names."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='.'): f'{leaf.dtype} {tuple(leaf.shape)}'
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def _read_files(folder: Path) -> None:
+    """Reads every file. Raises OSError if one, or a folder, cannot be read."""
+    folder.stat()
+    for place, _, files in os.walk(folder, onerror=_raise):
+        for name in files:
+            with (Path(place) / name).open('rb') as file:
+                while file.read(PIECE):
+                    pass
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _keeping() -> ocp.CheckpointManagerOptions:

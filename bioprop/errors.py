@@ -21,6 +21,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f'no {kind} {name!r}; {hint}')
 
 
+def say(message: object) -> None:
+    """Tells what should be known, and goes on."""
+    print(f'bioprop: {message}', file=sys.stderr, flush=True)
+
+
 def fail(message: object, status: int = 1) -> NoReturn:
     """Ends the program with one message, at once: no thread of a library has the last word."""
     sys.stdout.flush()

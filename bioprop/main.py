@@ -26,10 +26,11 @@ from bioprop.command_line import DRY_RUN, run
 from bioprop.parallel import join
 from bioprop.resolve import resolve
 from bioprop.train import train
+from bioprop.workdir import default_workdir
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
 WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Folder of this run. Default: runs/DATASET_NET_RULE_SCHEDULE_SEED.'
+    'workdir', None, 'Folder of this run. Default: one in runs/ for each configuration.'
 )
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'One of several processes of a run.')
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.')
@@ -47,9 +48,8 @@ def main(argv: list[str]) -> None:
     config = resolve(CONFIG.value)
     if DRY_RUN.value:
         return dry_run.dry_run(config)
-    names = ('dataset', 'net', 'rule', 'schedule', 'seed')
-    default = Path('runs', '_'.join(str(config[name]) for name in names).replace(':', '.'))
-    train(config, Path(WORKDIR.value or default), argv[1:])
+    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)
+    train(config, workdir, argv[1:])
 
 
 if __name__ == '__main__':

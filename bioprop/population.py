@@ -8,6 +8,7 @@ The members are stacked along the first axis of every array. They are divided am
 and on each `width` of them train side by side (vmap), the rest after one another.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -36,7 +37,7 @@ from bioprop.report import (
     validation_record,
 )
 from bioprop.run import Run, calls, make_hparams, make_run
-from bioprop.workdir import MOVABLE, diverged, open_workdir
+from bioprop.workdir import MOVABLE, diverged, opened
 from bioprop.writers import Console, Metrics, clock, write_json
 
 
@@ -89,6 +90,16 @@ def train_population(
     if config['image_size']:
         raise UserError('a population has its data in memory: leave config.image_size at None')
     run = make_run(config)
+    with contextlib.ExitStack() as stack:
+        for each, workdir in zip(configs, workdirs, strict=True):
+            stack.enter_context(
+                opened(workdir, each, [], getattr(run.data, "identity", None), folder / 'checkpoints')
+            )
+        return _train(configs, workdirs, folder, run)
+
+
+def _train(configs, workdirs, folder, run):
+    config = configs[0]
     crowd = Crowd(len(configs))
     parts = crowd.everywhere(run.parts)
     hparams = crowd.divide(_stack([make_hparams(each, run.learner) for each in configs]))
@@ -97,9 +108,7 @@ def train_population(
         seeds, hparams
     )
 
-    # -- The workdirs, and where the last process left off
-    for each, workdir in zip(configs, workdirs, strict=True):
-        open_workdir(workdir, each, [])
+    # -- Where the last process left off
     checkpoints = Checkpoints(folder / 'checkpoints')
     position, restored = checkpoints.restore_latest(crowd.gather(members))
     if position:

@@ -7,9 +7,9 @@ import jax
 
 from bioprop.losses import Loss
 from bioprop.networks import parameter_count
+from bioprop.provenance import hardware
 from bioprop.run import Call
 from bioprop.step import Learner
-from bioprop.workdir import hardware
 from bioprop.writers import Record, clock
 
 

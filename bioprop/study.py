@@ -12,8 +12,6 @@ The locks are the kernel's (flock): they end with the process that holds them.
 """
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import shutil
 import time
@@ -22,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from bioprop.errors import UserError
+from bioprop.locks import locked
 from bioprop.population import members_that_fit, program_of, train_population
 from bioprop.train import Diverged, train
-from bioprop.workdir import MOVABLE
+from bioprop.workdir import digest, identity, summary_of
 from bioprop.writers import write_json, write_whole
 
 Config = dict[str, Any]
@@ -36,18 +35,10 @@ CHANGES = 8  # settings that a refusal names
 MEMBERS = 32  # of a population, unless memory sets a lower bound
 
 
-def identity(config: Config) -> Config:
-    """The configuration without what does not change its run."""
-    return {key: value for key, value in config.items() if key not in MOVABLE}
-
-
 def run_name(config: Config) -> str:
     """The name of a configuration's workdir: equal configurations are one run."""
-    told = json.dumps(identity(config), sort_keys=True)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-    return '_'.join((*(str(config[key]) for key in ('rule', 'schedule', 'net')), digest)).replace(
-        ':', '.'
-    )
+    names = (str(config[key]) for key in ('rule', 'schedule', 'net'))
+    return '_'.join((*names, digest(identity(config))[:12])).replace(':', '.')
 
 
 class Study:
@@ -63,7 +54,7 @@ class Study:
         (folder / 'populations').mkdir(parents=True, exist_ok=True)
         purpose = json.loads(json.dumps(purpose))
         path = folder / 'study.json'
-        with _locked(folder / 'lock'):
+        with locked(folder / 'lock'):
             if not path.exists():
                 write_json(path, purpose)
         try:
@@ -85,10 +76,10 @@ class Study:
         """The summary of a finished run."""
         name = run_name(config)
         if name not in self._results:
-            path = self.workdir(config) / 'summary.json'
-            if not path.exists():
+            summary = summary_of(self.workdir(config), config)
+            if summary is None:
                 return None
-            self._results[name] = json.loads(path.read_text())
+            self._results[name] = summary
         return self._results[name]
 
     def work(self, plan: Plan) -> None:
@@ -115,12 +106,12 @@ class Study:
 
     def _claim(self, open_runs: list[Config], stack: contextlib.ExitStack) -> Path | None:
         """A population to train, locked until the stack closes: an abandoned one, or a new one."""
-        with _locked(self.folder / 'lock'):
+        with locked(self.folder / 'lock'):
             taken = set()
             for folder in sorted((self.folder / 'populations').iterdir()):
                 if _done(folder) or not (folder / 'members.json').exists():
                     continue
-                if not stack.enter_context(_locked(folder / 'lock', wait=False)):
+                if not stack.enter_context(locked(folder / 'lock', wait=False)):
                     taken |= {run_name(config) for config in _members(folder)}
                 elif not _done(folder):  # it may have been in its last moments just now
                     return folder
@@ -132,11 +123,10 @@ class Study:
             program = program_of(free[0])
             alike = [config for config in free if program_of(config) == program]
             members = alike[: min(self._members, members_that_fit(free[0]))]
-            names = ' '.join(map(run_name, members))
-            digest = hashlib.sha256(names.encode()).hexdigest()[:12]
-            folder = self.folder / 'populations' / digest
+            name = digest(' '.join(map(run_name, members)))[:12]
+            folder = self.folder / 'populations' / name
             folder.mkdir(exist_ok=True)
-            stack.enter_context(_locked(folder / 'lock'))
+            stack.enter_context(locked(folder / 'lock'))
             (folder / 'done').unlink(missing_ok=True)
             write_json(folder / 'members.json', members)
             return folder
@@ -148,7 +138,7 @@ class Study:
             _train_alone(members, workdirs)
         else:
             train_population(members, workdirs, folder)
-        with _locked(self.folder / 'lock'):
+        with locked(self.folder / 'lock'):
             write_whole(self.folder / 'results.jsonl', _results(self.folder))
         (folder / 'done').touch()
         shutil.rmtree(folder / 'checkpoints', ignore_errors=True)  # those alone have none here
@@ -204,15 +194,3 @@ def _results(folder: Path) -> str:
         }
         lines.append(json.dumps(content) + '\n')
     return ''.join(lines)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, wait: bool = True):
-    """Holds the lock; yields whether it was got, which it always is if it may wait."""
-    with path.open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True

@@ -33,7 +33,7 @@ from bioprop.report import (
     validation_record,
 )
 from bioprop.run import calls, make_run
-from bioprop.workdir import open_workdir
+from bioprop.workdir import opened
 from bioprop.writers import Console, Metrics, write_json
 
 
@@ -50,14 +50,31 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     """
     replicas = Replicas(config['parallel'], tuple(jax.devices()))
     run = make_run(config, len(replicas.devices))
+    with contextlib.ExitStack() as stack:
+        _enter(stack, workdir, config, overrides, run, replicas)
+        return _train(config, workdir, run, replicas)
+
+
+def _enter(stack, workdir, config, overrides, run, replicas):
+    """The first process owns the workdir until the stack closes; the others hear if it cannot."""
+    refusal = None
+    if jax.process_index() == 0:
+        try:
+            stack.enter_context(
+                opened(workdir, config, overrides, getattr(run.data, "identity", None), workdir / 'checkpoints')
+            )
+        except (UserError, OSError) as error:
+            refusal = error
+    if not replicas.agree(refusal is None):
+        raise refusal or UserError('the first process was refused the workdir, and says why')
+
+
+def _train(config, workdir, run, replicas):
+    first = jax.process_index() == 0  # the process that writes
     init = functools.partial(step.init_state, run.learner)
     state = replicas.make(lambda seed: init(jax.random.key(seed), run.hparams), config['seed'])
 
-    # -- The workdir, and where the last process left off
-    first = jax.process_index() == 0  # the process that writes
-    if first:
-        open_workdir(workdir, config, overrides)
-    replicas.meet('workdir')
+    # -- Where the last process left off
     checkpoints = Checkpoints(workdir / 'checkpoints')
     position, state = checkpoints.restore_latest(replicas.shared(state))
     state = replicas.own(state)

@@ -1,6 +1,6 @@
 """Gathers finished runs into one small file: their summaries, settings and provenance.
 
-python -m experiments.collect --out=results/mnist_fc.json runs/mnist_fc_bp_parallel_0 ...
+python -m experiments.collect --out=results/mnist_fc.json runs/RUN ...
 """
 
 import json

@@ -7,8 +7,8 @@ import jax
 from absl import flags
 
 from bioprop.command_line import run
+from bioprop.provenance import cores
 from bioprop.study import MEMBERS, Study
-from bioprop.workdir import cores
 
 STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
 MEMBERS_FLAG = flags.DEFINE_integer(

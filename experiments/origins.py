@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bioprop.workdir import provenance
+from bioprop.provenance import provenance
 from experiments.results import Run
 from experiments.rows import grouped
 

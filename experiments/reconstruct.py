@@ -28,7 +28,7 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     if trained.config['loss'] != 'squared_error':
         raise UserError(f'{trained.folder} is not of an autoencoder: its loss is no squared_error')
-    if not trained.summary:  # opening its checkpoints would delete what is being saved
+    if not trained.summary:
         raise UserError(f'{trained.folder} is still in training: wait for its summary.json')
     run = make_run(completed(trained.config))
     loss = run.learner.loss
@@ -39,7 +39,7 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
             'populations do not keep weights'
         )
     state = step.init_state(run.learner, jax.random.key(trained.config['seed']), run.hparams)
-    checkpoints = Checkpoints(trained.folder / 'checkpoints')
+    checkpoints = Checkpoints(trained.folder / 'checkpoints', read_only=True)
     try:
         state = checkpoints.restore(best_of(records, measure)['step'], state)
     finally:

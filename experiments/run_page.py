@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioprop.errors import UserError
+from bioprop.provenance import provenance
 from bioprop.report import evaluations
-from bioprop.workdir import provenance
 from bioprop.writers import write_json, write_whole
 from experiments.drawing import inside
 from experiments.examine import Look, as_records, cells, examine, text

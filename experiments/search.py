@@ -15,7 +15,8 @@ from tabulate import tabulate
 
 from bioprop.resolve import resolve
 from bioprop.search import DOMAINS, RUNGS, Search, rank
-from bioprop.study import Study, identity
+from bioprop.study import Study
+from bioprop.workdir import identity
 from experiments import launch
 from experiments.tables import spread
 

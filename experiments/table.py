@@ -8,7 +8,8 @@ from absl import flags
 
 from bioprop.errors import UserError, unknown
 from bioprop.search import DOMAINS, RUNGS, Search, together
-from bioprop.study import Config, Study, identity
+from bioprop.study import Config, Study
+from bioprop.workdir import identity
 from bioprop.writers import write_json, write_whole
 from experiments import launch, tables
 from experiments.origins import made_with

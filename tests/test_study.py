@@ -142,7 +142,7 @@ def test_a_population_that_ends_while_it_is_claimed_is_not_trained_again(
     tmp_path, trained, monkeypatch
 ):
     """Its owner marks it done after the other has looked, and before that one tries the lock."""
-    worker, locked = Study(tmp_path, {}, 2), study._locked
+    worker, locked = Study(tmp_path, {}, 2), study.locked
     assert claim(worker, seeds(2)) == [0, 1]
 
     def late(path, wait=True):
@@ -153,7 +153,7 @@ def test_a_population_that_ends_while_it_is_claimed_is_not_trained_again(
             (folder / 'done').touch()
         return locked(path, wait)
 
-    monkeypatch.setattr(study, '_locked', late)
+    monkeypatch.setattr(study, 'locked', late)
     worker.work(lambda result: seeds(3))
     assert trained == [[(16, 0), (16, 1)], [(16, 2)]]
 

@@ -23,7 +23,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from bioprop.data import crops, sets, tfds_arrays
 from bioprop.data.records import Records, again
 from bioprop.errors import UserError
-from bioprop.workdir import cores
+from bioprop.provenance import cores
 
 RUN = 16  # examples decoded at a time
 ORDER, CROP = range(2)  # what a seed is used for

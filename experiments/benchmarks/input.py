@@ -18,7 +18,7 @@ from absl import flags
 
 from bioprop.data import crops
 from bioprop.data.stream import RUN, Stream, open_stream, read
-from bioprop.workdir import cores
+from bioprop.provenance import cores
 from experiments.benchmarks import photographs, timing
 
 IMAGENET_DIR = flags.DEFINE_string(
