@@ -30,7 +30,7 @@ def run(signals: list[Product], gradients: list[Product] = (), steps: int = 1) -
             for (x, y), result in zip(pairs, results, strict=True)
         ]
 
-    def step(carry, _):
+    def step(carry):
         signals, gradients, weights = carry
         _, signals = multiply(signals)
         results, gradients = multiply(gradients)
@@ -38,10 +38,10 @@ def run(signals: list[Product], gradients: list[Product] = (), steps: int = 1) -
             [x + gradient for x in triple]
             for triple, gradient in zip(weights, results, strict=True)
         ]
-        return (signals, gradients, weights), None
+        return signals, gradients, weights
 
     weights = [
         [ones(places, rows, columns) for _ in range(3)] for places, rows, _, columns in gradients
     ]
     carry = (operands(signals), operands(gradients), weights)
-    return timing.Stepper(lambda carry: jax.lax.scan(step, carry, length=steps)[0], carry)
+    return timing.Stepper(step, carry, steps)

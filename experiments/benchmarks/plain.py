@@ -48,10 +48,11 @@ def update(net: Net, optimizer, carry, image, label):
     return optax.apply_updates(weights, updates), moments
 
 
-def step(net: Net, batch: dict[str, jax.Array]) -> timing.Stepper:
-    """A call that takes one step of BP with Adam."""
+def step(net: Net, batch: dict[str, jax.Array], steps: int = 1) -> timing.Stepper:
+    """A call that takes so many steps of BP with Adam."""
     optimizer, start = optax.adam(1e-4), weights(net)
     return timing.Stepper(
         functools.partial(update, net, optimizer, image=batch['image'], label=batch['label']),
         (start, optimizer.init(start)),
+        steps,
     )

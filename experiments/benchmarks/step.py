@@ -22,6 +22,7 @@ NET = flags.DEFINE_string(
 BATCH_SIZES = {'mnist_fc': 128}  # 100 elsewhere
 RULES = tuple(rules.RULES)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
+STEPS = 20  # in a call, on such a net
 HPARAMS = {
     'lr': 1e-4, 'inverse_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
     'feedback_scale': 1.0,
@@ -50,14 +51,14 @@ def random_batch(net: Net, batch: int) -> dict[str, jax.Array]:
     return {'image': image, 'label': label, 'index': jnp.arange(batch)}
 
 
-def rule_step(rule: str, net: Net, batch: dict[str, jax.Array]) -> timing.Stepper:
-    """A call that takes one step of the rule, both sides in parallel."""
+def rule_step(rule: str, net: Net, batch: dict[str, jax.Array], steps: int = 1) -> timing.Stepper:
+    """A call that takes so many steps of the rule, both sides in parallel."""
     made = learner(rule, net)
     hparams = {name: jnp.asarray(value) for name, value in HPARAMS.items()}
     turns = (tuple(made.optimizers),)
     state = step.init_state(made, jax.random.key(2), hparams)
     return timing.Stepper(
-        lambda state: step.train_step(made, turns, state, batch, hparams)[0], state
+        lambda state: step.train_step(made, turns, state, batch, hparams)[0], state, steps
     )
 
 
@@ -70,6 +71,11 @@ def rule_products(rule: str, net: Net, batch_size: int) -> list[costs.Product]:
 def parameters(net: Net) -> int:
     """Forward weights of the net, biases included."""
     return networks.parameter_count(jax.eval_shape(net.network.init, jax.random.key(0)))
+
+
+def steps_of(net: Net) -> int:
+    """Steps in a call: a few, where the call itself would count."""
+    return STEPS if parameters(net) <= TOGETHER else 1
 
 
 def groups(net: Net) -> list[tuple[str, ...]]:
@@ -91,7 +97,7 @@ def net_rows(net: Net, batch_size: int, seconds: float) -> list[dict]:
     peak_bytes is all that the step's program needs, weights, moments and batch included.
     """
     batch = random_batch(net, batch_size)
-    bp = rule_step('bp', net, batch)
+    bp = rule_step('bp', net, batch, steps_of(net))
     found = {}
     for group in (parts := groups(net)):
         for row in _group_rows(group, bp, net, batch, seconds / len(parts)):
@@ -105,17 +111,18 @@ def _group_rows(group, bp, net, batch, seconds):
 
     Everything but BP is made here and let go of at the end.
     """
-    size = len(batch['label'])
+    size, each = len(batch['label']), steps_of(net)
     kinds = {name: 'bp' if name == 'plain_bp' else name for name in group}
     items = {kind: rule_products(kind, net, size) for kind in kinds.values()}
     steps = {'bp': bp}
     for name in group:
         if name == 'plain_bp':
-            steps[name] = plain.step(net, batch)
+            steps[name] = plain.step(net, batch, each)
         elif name != 'bp':
-            steps[name] = rule_step(name, net, batch)
-    floors = {f'{kind} floor': floor.run(items[kind]) for kind in items}
+            steps[name] = rule_step(name, net, batch, each)
+    floors = {f'{kind} floor': floor.run(items[kind], steps=each) for kind in items}
     least = timing.interleave(steps | floors, seconds)
+    least = {name: took / each for name, took in least.items()}
     return [
         {
             'contestant': name,

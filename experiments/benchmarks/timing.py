@@ -1,6 +1,7 @@
 """Paired timing: contestants take turns, so that a machine whose speed drifts favours none."""
 
 import math
+import random
 import time
 from collections.abc import Callable
 
@@ -14,17 +15,19 @@ def interleave(
 ) -> dict[str, float]:
     """The least time of one call of each contestant, in milliseconds.
 
-    Contestants are called in rounds for that many seconds, after one call that is not counted. One
-    that has used up its share, in seconds with the first call, leaves the rounds; if the first
-    call alone was that long, it counts.
+    Contestants are called in rounds for that many seconds, after one call that is not counted, each
+    round in another order: who comes after a large program finds less in the caches. One that has
+    used up its share, in seconds with the first call, leaves the rounds; if the first call alone
+    was that long, it counts.
     """
     used = {name: _seconds(call) for name, call in contestants.items()}
     least = {name: first if first >= share else math.inf for name, first in used.items()}
-    end = time.perf_counter() + seconds
+    end, order, dice = time.perf_counter() + seconds, list(contestants), random.Random(0)
     while time.perf_counter() < end:
-        for name, call in contestants.items():
+        dice.shuffle(order)
+        for name in order:
             if used[name] < share:
-                took = _seconds(call)
+                took = _seconds(contestants[name])
                 used[name] += took
                 least[name] = min(least[name], took)
         if min(used.values()) >= share:
@@ -50,10 +53,17 @@ def _seconds(call):
 
 
 class Stepper:
-    """A call that takes one more step: state = step(state). The state is donated."""
+    """A call that takes more steps: state = step(state). The state is donated.
 
-    def __init__(self, step: Callable, state):
-        self.program = jax.jit(step, donate_argnums=0).lower(state).compile()
+    Several stand in one scan, as in training: what a call of a program costs is then shared.
+    """
+
+    def __init__(self, step: Callable, state, steps: int = 1):
+        def several(state):
+            return jax.lax.scan(lambda state, _: (step(state), None), state, length=steps)[0]
+
+        program = jax.jit(step if steps == 1 else several, donate_argnums=0)
+        self.program = program.lower(state).compile()
         self.state = state
 
     def __call__(self):
