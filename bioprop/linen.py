@@ -3,7 +3,6 @@
 What flax pads, mirrors or dilates is done to the input first: a plain window over it is left.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from numbers import Integral
@@ -63,7 +62,7 @@ class ConvLocal(nn.Module):
         batch, in_shape = inputs.shape[: -len(size) - 1], inputs.shape[-len(size) - 1 :]
         if len(in_shape) != len(size) + 1:
             raise ValueError(f'inputs must be (..., *{len(size)} axes, channels), not {in_shape}')
-        x, strides = _plain(self, size, inputs.reshape(math.prod(batch), *in_shape))
+        x, strides = _plain(self, size, inputs.reshape(-1, *in_shape))
         places = window(x.shape[1:-1], size, strides, 'VALID')
         kernel = self._kernel((*places.out_shape, in_shape[-1] * places.taps, self.features))
         bias = None

@@ -95,6 +95,12 @@ def test_options_their_order_and_their_defaults_are_flaxs():
     assert ours == flax
 
 
+@pytest.mark.parametrize('module', BOTH)
+def test_what_flaxs_does_not_know_either_is_no_option(module):
+    with pytest.raises(TypeError, match='preferred_element_type'):
+        module(4, (3, 2), preferred_element_type=jnp.float32)
+
+
 @pytest.mark.parametrize(
     'inits', [{}, {'kernel_init': nn.initializers.he_uniform(), 'bias_init': nn.initializers.ones}]
 )
@@ -123,14 +129,14 @@ def as_it_comes(*arrays, dtype):
     return arrays
 
 
-def in_halves(x, kernel, bias, dtype):
-    return x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), bias
+def coarse_inputs(x, kernel, bias, dtype):
+    return x.astype(jnp.bfloat16), kernel, bias
 
 
 @pytest.mark.parametrize('kind', [jnp.float32, jnp.bfloat16, jnp.int32, bool])
 @pytest.mark.parametrize(
     'options',
-    [{}, {'dtype': jnp.bfloat16}, {'promote_dtype': as_it_comes}, {'promote_dtype': in_halves}],
+    [{}, {'dtype': jnp.bfloat16}, {'promote_dtype': as_it_comes}, {'promote_dtype': coarse_inputs}],
     ids=str,
 )
 def test_dtypes_are_flaxs(options, kind):
@@ -142,8 +148,7 @@ def test_dtypes_are_flaxs(options, kind):
     )
     output, expected = (jax.jit(module.apply)(variables, x) for module in (ours, flax))
     assert output.dtype == expected.dtype
-    rounded = jnp.bfloat16 in options.values() or in_halves in options.values()
-    tolerance = 4 * float(jnp.finfo(jnp.bfloat16 if rounded else jnp.float32).eps)
+    tolerance = 4 * float(jnp.finfo(options.get('dtype', jnp.float32)).eps)
     chex.assert_trees_all_close(output, expected, rtol=tolerance, atol=tolerance)
 
 
