@@ -128,7 +128,7 @@ linear, transpose, gradient = trilinear(_linear, _transpose, _gradient)
 def block_rows(rows: int, row_bytes: int, backend: str) -> int:
     """Rows of a block, of `rows` in all, where the patches of one take row_bytes."""
     limit = BLOCK_BYTES.get(backend, BLOCK_BYTES_ELSEWHERE)
-    blocks = -(-rows // max(1, limit // row_bytes))
+    blocks = -(-rows // max(1, limit // max(1, row_bytes)))
     return -(-rows // blocks)
 
 
@@ -179,7 +179,7 @@ def _patches(place, rows, x):
         stride * at + tap[(None,) * len(below)]
         for stride, at, tap in zip(place.strides, places, taps, strict=True)
     ]
-    flat = jnp.moveaxis(x, 0, -1).reshape(-1, channels, batch)
+    flat = jnp.moveaxis(x, 0, -1).reshape(math.prod(below), channels, batch)
     patches = flat.at[np.ravel_multi_index(seen, below)].get(mode='promise_in_bounds')
     patches = jnp.swapaxes(patches, -3, -2)
     return patches.reshape(rows, *place.out_shape[1:], channels * place.taps, batch)

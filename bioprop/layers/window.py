@@ -55,8 +55,8 @@ def window(
     in_shape = tuple(in_shape)
     if not in_shape:
         raise ValueError(f'a kernel of {kernel_size} needs an input with spatial axes')
-    size = _each_axis('kernel_size', kernel_size, len(in_shape))
-    strides = _each_axis('strides', strides, len(in_shape))
+    size = each_axis('kernel_size', kernel_size, len(in_shape))
+    strides = each_axis('strides', strides, len(in_shape))
     if isinstance(padding, str):
         if padding not in ('SAME', 'VALID'):
             raise ValueError(f"padding must be 'SAME', 'VALID' or numbers, not {padding!r}")
@@ -67,7 +67,8 @@ def window(
     return made
 
 
-def _each_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+def each_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """One number for each axis, from one for all of them or one for each; else a ValueError."""
     values = (value,) * axes if isinstance(value, Integral) else tuple(value)
     if len(values) != axes or not _from(1, values):
         raise ValueError(
