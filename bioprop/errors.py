@@ -3,8 +3,18 @@
 import difflib
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
+
+# Where code lies that the user did not write.
+LIBRARIES = (
+    '<',
+    str(Path(__file__).parent),
+    *(sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')),
+)
 
 
 class UserError(Exception):
@@ -26,3 +36,16 @@ def fail(message: object, status: int = 1) -> NoReturn:
     sys.stdout.flush()
     print(f'\nbioprop: {message}', file=sys.stderr, flush=True)
     os._exit(status)
+
+
+def told(error: BaseException) -> str:
+    """An exception of the user's own code and where it arose: 'FILE, line N: NameError: ...'."""
+    kind, message = type(error).__name__, str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in frames]
+    if isinstance(error, SyntaxError) and error.filename:
+        places, message = [*places, (error.filename, error.lineno)], error.msg
+    for file, line in reversed(places):
+        if not file.startswith(LIBRARIES):
+            return f'{file}, line {line}: {kind}: {message}'
+    return message or kind
