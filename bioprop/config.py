@@ -117,8 +117,9 @@ class Config(ConfigDict):
     def update(self, *others, **settings):
         """Sets each key; those of a nested dictionary are added to what is there."""
         for key, value in (pair for other in (*others, settings) for pair in other.items()):
-            nested = isinstance(self.get(key), ConfigDict) and isinstance(value, dict | ConfigDict)
-            self[key] = self[key].to_dict() | dict(value) if nested else value
+            nested = key in self and isinstance(self[key], ConfigDict)
+            added = nested and isinstance(value, dict | ConfigDict)
+            self[key] = self[key].to_dict() | dict(value) if added else value
 
 
 def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> Config:

@@ -53,7 +53,7 @@ def read(name: str, changes: Mapping[str, str]) -> Config:
             f'get_config() of {path} must return bioprop.config.paper(...), or a dictionary of '
             f'keys, not {found!r}'
         )
-    config = found if isinstance(found, Config) else whole(found)
+    config = (found if isinstance(found, Config) else whole(found)).unlock()
     for key, text in changes.items():
         override(config, key, text)
     return config
@@ -63,9 +63,10 @@ def load(path: str) -> dict[str, Any]:
     """What the config file defines. Raises UserError if it is no file, or fails."""
     if not path:
         raise UserError('--config= names no file: --config=configs/mnist_bp.py')
+    if Path(path).is_dir():
+        raise UserError(f'--config={path} is a folder: name a config file in it')
     if not Path(path).is_file():
-        folder = Path(path) if Path(path).is_dir() else Path(path).parent
-        raise unknown('config file', path, map(str, folder.glob('*.py')))
+        raise unknown('config file', path, map(str, Path(path).parent.glob('*.py')))
     return call(path, runpy.run_path, path)
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 # Where code lies that the user did not write.
-LIBRARIES = (
-    '<',
-    str(Path(__file__).parent),
-    *(sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')),
-)
+OURS = [Path(__file__).parents[1] / name for name in ('bioprop', 'experiments')]
+INSTALLED = map(sysconfig.get_path, ('stdlib', 'platstdlib', 'purelib', 'platlib'))
+LIBRARIES = ('<', *(f'{folder}{os.sep}' for folder in (*OURS, *INSTALLED)))
 
 
 class UserError(Exception):
@@ -26,6 +24,8 @@ class UserError(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """'no rule 'dpt'; did you mean 'dtp'?', or the list of known names if none is near."""
     known = sorted(known)
+    if not known:
+        return UserError(f'no {kind} {name!r}')
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}.'
     return UserError(f'no {kind} {name!r}; {hint}')

@@ -17,7 +17,8 @@ def find(kind: str, name: str, known: Mapping[str, Callable | None]) -> Callable
         if name not in known:
             raise unknown(kind, name, known)
         return known[name]
-    if not all(part.isidentifier() for part in (*module.split('.'), function)):
+    parts = (*module.split('.'), function)
+    if module.endswith('.py') or not all(part.isidentifier() for part in parts):
         raise UserError(
             f"{kind} {name!r} is not 'module:function': my_file:{kind} is the function {kind} of "
             'my_file.py, in the folder that the command is run from'

@@ -38,12 +38,12 @@ Entry = dict[str, Any]
 def entries(path: Path) -> list[Entry]:
     """What the config file's sweep() returns. Raises UserError if it is not a list of dicts."""
     sweep = config_file.load(str(path)).get('sweep')
-    if sweep is None:
+    if not callable(sweep):
         raise UserError(
             f'{path} has no sweep(): give it a function that returns a list of dictionaries, '
             "[{'lr': 1e-4}, {'lr': 1e-3}]"
         )
-    found = config_file.call(str(path), lambda: list(sweep()))
+    found = config_file.call(str(path), lambda: list(sweep() or ()))
     if not found or not all(isinstance(entry, dict) for entry in found):
         raise UserError(f'sweep() of {path} must return a list of dictionaries')
     return plain(found)
