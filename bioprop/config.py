@@ -93,8 +93,9 @@ def _defaults() -> ConfigDict:
     return config
 
 
-KINDS = {key: _defaults().get_type(key) for key in _defaults()}
-OPEN = {key for key, value in _defaults().items() if value is None}
+_DEFAULTS = _defaults()
+KINDS = {key: _DEFAULTS.get_type(key) for key in _DEFAULTS}
+OPEN = {key for key, value in _DEFAULTS.items() if value is None}
 
 
 class Config(ConfigDict):
@@ -174,20 +175,25 @@ def plain(value: Any) -> Any:
 
 def taken(key: str, value: Any) -> Any:
     """The value as config[key] holds it. Raises UserError if it is of another kind."""
-    kind, value = KINDS.get(key, object), plain(value)
-    if value is None and (key in OPEN or key not in KINDS):
-        return None
+    kind = KINDS.get(key, object)
+    value = _as_kind(kind, plain(value))
+    may_be_open = key in OPEN or key not in KINDS
+    if kind is object or type(value) is kind or (value is None and may_be_open):
+        return value
+    name = 'dict' if kind is ConfigDict else kind.__name__
+    raise UserError(f'config.{key} takes {name}, not {value!r}')
+
+
+def _as_kind(kind: type, value: Any) -> Any:
+    """The value in that kind, where it means the same."""
+    if kind in (tuple, object) and type(value) is list:
+        return tuple(value)
     if kind is tuple and type(value) is int:
-        value = (value,)
-    if kind in (tuple, object) and isinstance(value, list):
-        value = tuple(value)
+        return (value,)
+    if kind is ConfigDict and type(value) is dict:
+        return ConfigDict(value, type_safe=False)
     if kind is float and type(value) is int:
-        value = float(value)
-    if kind is ConfigDict and isinstance(value, dict):
-        value = ConfigDict(value, type_safe=False)
-    if kind is not object and type(value) is not kind:
-        name = 'dict' if kind is ConfigDict else kind.__name__
-        raise UserError(f'config.{key} takes {name}, not {value!r}')
+        return float(value) if abs(value) < 1e300 else value
     return value
 
 

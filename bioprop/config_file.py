@@ -1,6 +1,7 @@
 """The flag --config=FILE:ARGUMENTS, and --config.KEY=VALUE beside it."""
 
 import inspect
+import os
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,9 @@ PREFIX = 'config.'
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """The program takes a config file; without one it does not run."""
+    """The program takes a config file."""
     text = 'Config file, FILE.py or FILE.py:KEY=VALUE,KEY=VALUE.'
-    flags.DEFINE_string('config', None, text, flag_values=values)
-    flags.mark_flag_as_required('config', flag_values=values)
+    flags.DEFINE_string('config', '', text, flag_values=values)
 
 
 def declare(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -62,7 +62,8 @@ def read(name: str, changes: Mapping[str, str]) -> Config:
 def load(path: str) -> dict[str, Any]:
     """What the config file defines. Raises UserError if it is no file, or fails."""
     if not path:
-        raise UserError('--config= names no file: --config=configs/mnist_bp.py')
+        raise UserError('name a config file, such as --config=configs/mnist_bp.py')
+    path = os.path.expanduser(path)
     if Path(path).is_dir():
         raise UserError(f'--config={path} is a folder: name a config file in it')
     if not Path(path).is_file():

@@ -213,7 +213,8 @@ def test_a_text_means_the_same_wherever_it_stands(key, text, value):
     ('epochs', 'True', 'takes int, not True'), ('epochs', 'None', 'takes int, not None'),
     ('epochs', '', "takes int, not ''"), ('lr', 'True', 'takes float, not True'),
     ('lr', 'nan', "takes float, not 'nan'"), ('lr', '1e999', 'below inf, not inf'),
-    ('augment', '1', 'takes bool, not 1'), ('hidden', '(True,)', 'must be numbers'),
+    ('lr', 400 * '9', 'takes float'), ('augment', '1', 'takes bool, not 1'),
+    ('hidden', '(True,)', 'must be numbers'),
     ('hidden', '((3,True,1),6)', 'must be numbers'), ('hidden', '((3,4', 'takes tuple'),
     ('sigma', 'True', 'must be a number'), ('sigma', '(0.1,None)', 'must be a number'),
     ('sigma', "(0.1,'a')", 'must be a number'), ('rule_options', '3', 'takes dict, not 3'),
@@ -359,9 +360,15 @@ def test_what_follows_the_colon_needs_somebody_to_read_it(own):
         configured(f'--config={path}:epochs=2')
 
 
+def test_a_config_file_is_found_at_home(own, monkeypatch):
+    path = own('from bioprop.config import paper\ndef get_config(): return paper("mnist", "fa")\n')
+    monkeypatch.setenv('HOME', str(path.parent))
+    assert configured('--config=~/mine.py').rule == 'fa'
+
+
 def test_a_config_file_that_is_none_is_named(tmp_path):
     for name, words in (
-        ('', '--config= names no file'),
+        ('', 'name a config file, such as --config=configs/'),
         (tmp_path, 'is a folder'),
         (CONFIGS / 'mnist_pb.py', 'did you mean .*/configs/mnist_bp.py'),
         (tmp_path / 'none.py', 'no config file .*/none.py'),
@@ -369,6 +376,8 @@ def test_a_config_file_that_is_none_is_named(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             configured(f'--config={name}')
+    with pytest.raises(UserError, match='name a config file'):
+        configured()
 
 
 @pytest.mark.parametrize('name', [
