@@ -177,8 +177,7 @@ def taken(key: str, value: Any) -> Any:
     """The value as config[key] holds it. Raises UserError if it is of another kind."""
     kind = KINDS.get(key, object)
     value = _as_kind(kind, plain(value))
-    may_be_open = key in OPEN or key not in KINDS
-    if kind is object or type(value) is kind or (value is None and may_be_open):
+    if kind is object or type(value) is kind or (value is None and key in OPEN):
         return value
     name = 'dict' if kind is ConfigDict else kind.__name__
     raise UserError(f'config.{key} takes {name}, not {value!r}')

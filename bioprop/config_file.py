@@ -33,8 +33,8 @@ def declare(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None
 
 def configuration(values: flags.FlagValues = flags.FLAGS) -> Config:
     """What the parsed flags say. Raises UserError as `read` does."""
-    given = [name for name in values if name.startswith(PREFIX) and values[name].present]
-    changes = {name.removeprefix(PREFIX): values[name].value for name in sorted(given)}
+    given = sorted(name for name in values if name.startswith(PREFIX))
+    changes = {name.removeprefix(PREFIX): values[name].value for name in given}
     return read(values['config'].value, changes)
 
 

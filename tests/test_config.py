@@ -6,11 +6,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import flags
 from command_lines import configured
 from ml_collections import ConfigDict
 
 from bioprop import reference
 from bioprop.config import completed, paper
+from bioprop.config_file import declare
 from bioprop.errors import UserError
 from bioprop.resolve import hparams, make_rule, resolve
 from experiments.sweep import changed, entries
@@ -242,6 +244,13 @@ def test_of_a_key_given_twice_the_last_holds():
     assert configured(f'--config={file}:hidden=(64,)', once).hidden == (32,)
 
 
+def test_a_program_without_a_config_file_has_no_keys():
+    values, argv = flags.FlagValues(), ['program', '--config.lr=1']
+    declare(argv, values)
+    with pytest.raises(flags.UnrecognizedFlagError):
+        values(argv)
+
+
 def test_none_opens_a_key_again():
     """It is then looked up as if nobody had set it, though the file does."""
     lines = ('--config.image_size=None', '--config.hidden=None', '--config.net=lc')
@@ -302,6 +311,9 @@ def test_a_reference_to_another_key_follows_it(own):
     config = configured(f'--config={path}', '--config.lr=0.1')
     assert resolve(config)['inverse_lr'] == 0.1
     assert changed(config, {'lr': 0.2})['inverse_lr'] == 0.2
+    assert (config.lr, config.inverse_lr) == (0.1, 0.1)
+    with pytest.raises(UserError, match="no config key 'temper'"):  # though it is locked
+        resolve(configured(f'--config={path}', '--config.temper=1'))
     assert resolve(copy.deepcopy(config)) == resolve(config)
 
 
@@ -409,7 +421,9 @@ def test_options_of_a_rule_must_be_what_a_file_can_hold(own):
     own('from bioprop.rules import bp\ndef f(**options): return bp()\n', 'own_options.py')
     config = paper('mnist', 'own_options:f', **ADAM)
     config.rule_options = {'width': np.float32(0.5), 'name': 'x'}
-    assert resolve(config)['rule_options'] == {'width': 0.5, 'name': 'x'}
+    config.update(rule_options={'name': 'y'})
+    config.update({'rule_options.depth': 2})
+    assert resolve(config)['rule_options'] == {'width': 0.5, 'name': 'y', 'depth': 2}
     config.rule_options.activation = jnp.tanh
     with pytest.raises(UserError, match='rule_options'):
         resolve(config)

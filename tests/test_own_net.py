@@ -1,5 +1,6 @@
 """Layers and rules of the user's own: those of `config.net`, and rules by `updates`."""
 
+import functools
 import sys
 
 import jax
@@ -134,7 +135,7 @@ INVERSE = 'inverse_lr=0.01,inverse_beta1=0.9,inverse_beta2=0.99,inverse_eps=1e-8
 
 
 @pytest.mark.parametrize('name', ['by_updates', 'without_feedback'])
-def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name):
+def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name, quick):
     """It trains as backpropagation does, whose updates it gives."""
     batch = {
         'image': np.linspace(-1, 1, 3 * 64, dtype=np.float32).reshape(3, 8, 8, 1),
@@ -146,7 +147,8 @@ def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name):
         assert list(learner.optimizers) == ['forward']
         hparams = {'lr': 0.01, 'beta1': 0.9, 'beta2': 0.99, 'eps': 1e-8}
         state = step.init_state(learner, jax.random.key(0), hparams)
-        trained.append(step.train_step(learner, (('forward',),), state, batch, hparams)[0])
+        one_step = functools.partial(step.train_step, learner, (('forward',),))
+        trained.append(jax.jit(one_step)(state, batch, hparams)[0])
     ours, theirs = (state.weights['forward'] for state in trained)
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
