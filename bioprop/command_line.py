@@ -1,11 +1,11 @@
 """A command: its flags, and the one message in which it ends when something goes wrong."""
 
-import ast
 import functools
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from bioprop import config_file
 from bioprop.errors import UserError, fail, unknown
 
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be done, and do nothing.')
@@ -34,16 +34,15 @@ def run(
 
 
 def _parse(choices: Sequence[str], passes_on: bool, argv: list[str]) -> list[str]:
-    """Parses the flags, the config file and its overrides; ends the program if they are wrong."""
+    """Parses the flags, those of config keys too; ends the program if they are wrong."""
     end = argv.index('--') if passes_on and '--' in argv else len(argv)
     argv, others = argv[:end], argv[end + 1 :]
     logging.set_verbosity(logging.FATAL)  # what fails is said once, by `fail`
     try:
+        config_file.declare(argv)
         rest = flags.FLAGS(argv)
-    except (UserError, flags.Error, OSError, SyntaxError) as error:
+    except flags.Error as error:
         fail(error, status=2)
-    except AttributeError as error:
-        fail(f'no such config key: {_key(error)}', status=2)
     if choices:
         if len(rest) != 2:
             fail(f'name one of: {", ".join(choices)}', status=2)
@@ -53,14 +52,3 @@ def _parse(choices: Sequence[str], passes_on: bool, argv: list[str]) -> list[str
     if len(rest) > 1:
         fail(f'unexpected arguments {rest[1:]}; settings are given as --config.KEY=VALUE', status=2)
     return rest + others if passes_on else argv
-
-
-def _key(error: AttributeError) -> str:
-    """The key that ml_collections does not have: it quotes the quoted name, and may suggest one.
-
-    Raises the error again if it comes from somewhere else.
-    """
-    try:
-        return ast.literal_eval(str(error)).replace('\n', '; ')
-    except (ValueError, SyntaxError):
-        raise error from None

@@ -5,7 +5,9 @@ at None is filled in by `bioprop.resolve` after all overrides are parsed.
 """
 
 import ast
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -35,14 +37,10 @@ OF_SETS = {
 }
 
 
-def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> ConfigDict:
-    """The paper's experiment with `rule` on `dataset`, changed by settings, ready for overrides.
-
-    arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
-    sets the same keys as --config.key=value. Raises UserError if it cannot be read.
-    """
-    config = ConfigDict()
-    config.dataset = dataset  # mnist_mini, or any image classification set of TFDS
+def _defaults() -> ConfigDict:
+    """Every key with its default; an open one is None, and has its kind."""
+    config = ConfigDict(type_safe=False)
+    config.dataset = ''  # mnist_mini, or any image classification set of TFDS
     config.data_dir = config_dict.placeholder(str)  # folder of prepared sets; None: TFDS's own
     config.validation_fraction = 0.1  # of the training set, its last part, for every selection
     config.augment = config_dict.placeholder(bool)  # random crops and flips; None: as in the paper
@@ -60,8 +58,10 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.activation = 'tanh'
     config.loss = 'softmax_cross_entropy'  # or squared_error: reconstructs its grey input
 
-    config.rule = rule  # bp, fa, dfa, dtp, sdtp, ao_sdtp, or your own as 'module:function'
-    config.rule_options = ConfigDict()  # keyword arguments for your own rule's function
+    config.rule = ''  # bp, fa, dfa, dtp, sdtp, ao_sdtp, or your own as 'module:function'
+    config.rule_options = ConfigDict(
+        type_safe=False
+    )  # keyword arguments for your own rule's function
     config.auxiliary_units = config_dict.placeholder(int)  # of ao_sdtp
     config.feedback = config_dict.placeholder(str)  # of dfa: stored, or regenerated in every step
     config.schedule = 'parallel'  # or alternating (by epoch), alternating_step
@@ -90,9 +90,70 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     config.diagnostics_every = 100
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
 
+    return config
+
+
+_DEFAULTS = _defaults()
+KINDS = {key: _DEFAULTS.get_type(key) for key in _DEFAULTS}
+OPEN = {key for key, value in _DEFAULTS.items() if value is None}
+
+
+class Config(ConfigDict):
+    """A configuration: each value is taken as the kind of its key asks, wherever it is set.
+
+    A key that is not bioprop's takes anything, since `resolve` alone knows what the rule reads.
+    'rule_options.NAME' is a key as well. Raises UserError for a value of another kind.
+    """
+
+    def __setitem__(self, key, value):
+        name, *option = str(key).split('.')
+        if not option:
+            value = value if isinstance(value, config_dict.FieldReference) else taken(name, value)
+            super().__setitem__(name, value)
+        elif name == 'rule_options' and len(option) == 1:
+            self[name] = self[name].to_dict() | {option[0]: value}
+        else:
+            raise unknown('config key', key, KINDS)
+
+    def update(self, *others, **settings):
+        """Sets each key; those of a nested dictionary are added to what is there."""
+        for key, value in (pair for other in (*others, settings) for pair in other.items()):
+            nested = key in self and isinstance(self[key], ConfigDict)
+            added = nested and isinstance(value, dict | ConfigDict)
+            self[key] = self[key].to_dict() | dict(value) if added else value
+
+
+def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> Config:
+    """The paper's experiment with `rule` on `dataset`, changed by settings, ready for overrides.
+
+    arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
+    sets the same keys as --config.key=value. Raises UserError for a value that is not of its kind.
+    """
+    config = Config(_defaults())
+    config.update(dataset=dataset, rule=rule)
     config.update(OF_SETS.get(dataset, {}) | settings)
-    for argument in re.split(r',(?=\w+=)', arguments) if arguments else ():
-        _set(config, *argument.partition('=')[::2])
+    for argument in re.split(r',(?=[\w.]+=)', arguments) if arguments else ():
+        override(config, *argument.partition('=')[::2])
+    return config
+
+
+def override(config: Config, key: str, text: str) -> None:
+    """config.key = text, as it stands on the command line or after the colon of the file."""
+    as_it_stands = KINDS.get(key) is str and not (text == 'None' and key in OPEN)
+    config[key] = text if as_it_stands else _literal(text)
+
+
+def whole(found: Mapping[str, Any] | ConfigDict) -> Config:
+    """A configuration with every key, each value looked at, from one that may lack some.
+
+    Raises UserError for a wrong value, or if there is no data set or no rule.
+    """
+    given = found.to_dict() if isinstance(found, ConfigDict) else dict(found)
+    for key in ('dataset', 'rule'):
+        if key not in given:
+            raise UserError(f'the configuration has no {key}: begin with bioprop.config.paper()')
+    config = paper(given['dataset'], given['rule'])
+    config.update(given)
     return config
 
 
@@ -101,17 +162,43 @@ def completed(old: dict[str, Any]) -> dict[str, Any]:
     return paper(old['dataset'], old['rule']).to_dict() | old
 
 
-def _set(config: ConfigDict, key: str, text: str) -> None:
-    """config.key = text, read as the command line reads it."""
-    if key not in config:
-        raise unknown('config key', key, config.keys())
-    kind = config.get_type(key)
+def plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy and JAX as Python's, and paths as text."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)(map(plain, value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, 'tolist') else value
+
+
+def taken(key: str, value: Any) -> Any:
+    """The value as config[key] holds it. Raises UserError if it is of another kind."""
+    kind = KINDS.get(key, object)
+    value = _as_kind(kind, plain(value))
+    if kind is object or type(value) is kind or (value is None and key in OPEN):
+        return value
+    name = 'dict' if kind is ConfigDict else kind.__name__
+    raise UserError(f'config.{key} takes {name}, not {value!r}')
+
+
+def _as_kind(kind: type, value: Any) -> Any:
+    """The value in that kind, where it means the same."""
+    if kind in (tuple, object) and type(value) is list:
+        return tuple(value)
+    if kind is tuple and type(value) is int:
+        return (value,)
+    if kind is ConfigDict and type(value) is dict:
+        return ConfigDict(value, type_safe=False)
+    if kind is float and type(value) is int:
+        return float(value) if abs(value) < 1e300 else value
+    return value
+
+
+def _literal(text: str) -> Any:
+    """What the text means in Python, or the text itself if it means nothing."""
     try:
-        value = text if kind is str else ast.literal_eval(text)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if kind in (int, float) and type(value) is not kind:
-            raise TypeError
-        config[key] = value
-    except (ValueError, SyntaxError, TypeError):
-        raise UserError(f'config.{key} takes {kind.__name__}, not {text!r}') from None
+        return ast.literal_eval({'true': 'True', 'false': 'False'}.get(text, text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text

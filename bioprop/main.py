@@ -19,16 +19,15 @@ shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
-from bioprop import dry_run
+from bioprop import config_file, dry_run
 from bioprop.command_line import DRY_RUN, run
 from bioprop.parallel import join
 from bioprop.resolve import resolve
 from bioprop.train import train
 from bioprop.workdir import default_workdir
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
+config_file.define()
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of this run. Default: one in runs/ for each configuration.'
 )
@@ -36,16 +35,16 @@ DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'One of several processes 
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.')
 PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.')
 PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.')
-flags.mark_flag_as_required('config')
 flags.declare_key_flag('dry_run')
 flags.adopt_module_key_flags(dry_run)
 
 
 def main(argv: list[str]) -> None:
     """Trains, or says what training would cost."""
+    config = config_file.configuration()
     if DISTRIBUTED.value:
         join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    config = resolve(CONFIG.value)
+    config = resolve(config)
     if DRY_RUN.value:
         return dry_run.dry_run(config)
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 
-from bioprop.errors import UserError, unknown
+from bioprop.errors import UserError, told, unknown
 
 
 def find(kind: str, name: str, known: Mapping[str, Callable | None]) -> Callable | None:
@@ -17,10 +17,16 @@ def find(kind: str, name: str, known: Mapping[str, Callable | None]) -> Callable
         if name not in known:
             raise unknown(kind, name, known)
         return known[name]
+    parts = (*module.split('.'), function)
+    if module.endswith('.py') or not all(part.isidentifier() for part in parts):
+        raise UserError(
+            f"{kind} {name!r} is not 'module:function': my_file:{kind} is the function {kind} of "
+            'my_file.py, in the folder that the command is run from'
+        )
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f'{kind} {name!r} cannot be loaded: {error}') from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f'{kind} {name!r} cannot be loaded: {told(error)}') from error
     if not callable(found):
         raise UserError(f'{kind} {name!r} must be a function, not {found!r}')
     return found

@@ -13,6 +13,7 @@ from bioprop.data import sets, stream
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
+from bioprop.rules import trained_sides
 
 
 class Run(NamedTuple):
@@ -117,7 +118,10 @@ def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
 
 
 def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
-    """The network, rule, loss, optimisers and augmentation that a resolved configuration names."""
+    """The network, rule, loss, optimisers and augmentation that a resolved configuration names.
+
+    Raises UserError for what does not fit together.
+    """
     rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
     in_shape = data.train.in_shape
     if loss.reconstructs and in_shape[-1] != 1:
@@ -131,7 +135,9 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
         raise UserError(
             f'config.hidden = {config["hidden"]} makes no net on images of {in_shape}: {error}'
         ) from error
-    optimizers = {side: functools.partial(_optimizer, config, side) for side in rule.sides}
+    sides = trained_sides(network, rule)
+    resolve.check_sides(config, rule, sides)
+    optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
     on_device = config['augment'] and not config['image_size']  # streams crop what they decode
     names = diagnostics.named(config['diagnostics'])
     return step.Learner(

@@ -10,9 +10,9 @@ work on one study at once.
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 from tabulate import tabulate
 
+from bioprop import config_file
 from bioprop.resolve import resolve
 from bioprop.search import DOMAINS, RUNGS, Search, rank
 from bioprop.study import Study
@@ -20,7 +20,7 @@ from bioprop.workdir import identity
 from experiments import launch
 from experiments.tables import spread
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
+config_file.define()
 CONFIGURATIONS = flags.DEFINE_integer('configurations', 60, 'To try, the given one included.', 1)
 RUNGS_FLAG = flags.DEFINE_enum(
     'rungs', 'full', sorted(RUNGS),
@@ -34,7 +34,6 @@ DOMAIN = flags.DEFINE_enum(
     'domain', 'wide', sorted(DOMAINS), "table4: the paper's; wide: holds table 5 as well."
 )
 SEEDS = flags.DEFINE_integer('seeds', 5, 'Runs of the winner.', 1)
-flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(launch)
 
 
@@ -70,7 +69,7 @@ def report(study: Study, search: Search) -> str:
 
 def main(argv: list[str]) -> None:
     """Searches, and prints what was found."""
-    config = resolve(CONFIG.value)
+    config = resolve(config_file.configuration())
     epochs = SEARCH_EPOCHS.value or config['epochs']
     search = Search(
         config,

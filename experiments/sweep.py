@@ -11,15 +11,16 @@ cluster's scheduler.
 """
 
 import copy
-import runpy
 import shlex
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
 
-from bioprop.errors import UserError, unknown
+from bioprop import config_file
+from bioprop.config import Config as Settings
+from bioprop.config import plain
+from bioprop.errors import UserError
 from bioprop.resolve import resolve
 from bioprop.study import Config, Study, identity, run_name
 from bioprop.writers import write_json, write_whole
@@ -27,9 +28,8 @@ from experiments import averages, launch
 from experiments.origins import made_with
 from experiments.results import load
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file.', lock_config=True)
+config_file.define()
 COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')
-flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(launch)
 
 Entry = dict[str, Any]
@@ -37,28 +37,23 @@ Entry = dict[str, Any]
 
 def entries(path: Path) -> list[Entry]:
     """What the config file's sweep() returns. Raises UserError if it is not a list of dicts."""
-    sweep = runpy.run_path(str(path)).get('sweep')
-    if sweep is None:
+    sweep = config_file.load(str(path)).get('sweep')
+    if not callable(sweep):
         raise UserError(
             f'{path} has no sweep(): give it a function that returns a list of dictionaries, '
             "[{'lr': 1e-4}, {'lr': 1e-3}]"
         )
-    found = list(sweep())
+    found = config_file.call(str(path), lambda: list(sweep() or ()))
     if not found or not all(isinstance(entry, dict) for entry in found):
         raise UserError(f'sweep() of {path} must return a list of dictionaries')
-    return found
+    return plain(found)
 
 
-def changed(config: ConfigDict, entry: Entry) -> Config:
+def changed(config: Settings, entry: Entry) -> Config:
     """The resolved configuration of an entry. Raises UserError for a key or value that is wrong."""
     config = copy.deepcopy(config)
     for key, value in entry.items():
-        if key not in config:
-            raise unknown('config key', key, config.keys())
-        try:
-            config[key] = value
-        except TypeError as error:
-            raise UserError(f'sweep(): config.{key}: {error}') from error
+        config[key] = value
     return resolve(config)
 
 
@@ -85,9 +80,9 @@ def show(study: Study, records: list[dict[str, Any]], line: str) -> None:
 
 def main(argv: list[str]) -> None:
     """Trains the entries, or prints their commands."""
-    path = Path(config_flags.get_config_filename(flags.FLAGS['config']).partition(':')[0])
+    path, config = Path(flags.FLAGS.config.partition(':')[0]), config_file.configuration()
     found = entries(path)
-    configs = [changed(CONFIG.value, entry) for entry in found]
+    configs = [changed(config, entry) for entry in found]
     if COMMANDS.value:
         print('\n'.join(commands(argv, found, configs)))
         return

@@ -1,11 +1,45 @@
-"""Configurations: what a key left open means, once every override is known."""
+"""Configurations: how keys are set, and what one left open means once every override is known."""
 
+import copy
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from absl import flags
+from command_lines import configured
+from ml_collections import ConfigDict
 
 from bioprop import reference
-from bioprop.config import paper
+from bioprop.config import completed, paper
+from bioprop.config_file import declare
 from bioprop.errors import UserError
 from bioprop.resolve import hparams, make_rule, resolve
+from experiments.sweep import changed, entries
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+ADAM = {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.9, 'eps': 1e-8}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes a file that can be imported and named by --config."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(source, name='mine.py'):
+        path = tmp_path / name
+        path.write_text(source)
+        return path
+
+    return write
+
+
+def all_ways(key, text):
+    """The configuration of a command line with that text, in each place where it may stand."""
+    file = CONFIGS / 'mnist_dtp.py'
+    yield lambda: configured(f'--config={file}', f'--config.{key}={text}')
+    yield lambda: configured(f'--config={file}:{key}={text}')
+    yield lambda: paper('mnist', 'dtp', f'{key}={text}')
 
 
 def test_published_values_follow_the_overrides():
@@ -97,6 +131,302 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
     resolved = resolve(config)
     assert hparams(resolved)['temper'] == 0.5
     assert make_rule(resolved).hparams == ('temper',)
+    config.temper = (-1, 2.5)  # what is its range, the rule alone knows
+    assert hparams(resolve(config))['temper'] == (-1, 2.5)
+    with pytest.raises(UserError, match="no config key 'tempr'; did you mean 'temper'"):
+        resolve(paper('mnist', 'own_rule:tempered', tempr=0.5, **settings))
+    with pytest.raises(UserError, match="no config key 'temper'"):
+        resolve(paper('mnist', 'bp', temper=0.5))
+    for value in ('much', True, (0.1, None)):
+        with pytest.raises(UserError, match=r'config\.temper must be a number'):
+            resolve(paper('mnist', 'own_rule:tempered', temper=value, **settings))
+    file = CONFIGS / 'mnist_bp.py'
+    words = (
+        '--config.rule=own_rule:tempered',
+        '--config.temper=0.5',
+        '--config.rule_options.times=3',
+    )
+    resolved = resolve(
+        configured(f'--config={file}', *words, *(f'--config.{k}={v}' for k, v in ADAM.items()))
+    )
+    assert (resolved['temper'], resolved['rule_options']) == (0.5, {'times': 3})
+
+
+def misspelt_after_paper(config):
+    config.epoch = 1
+
+
+def misspelt_field(config):
+    config.epoch = ConfigDict({'epochs': 1})
+
+
+def misspelt_item(config):
+    config.update({'epoch': 1})
+
+
+@pytest.mark.parametrize('misspell', [misspelt_after_paper, misspelt_field, misspelt_item])
+def test_a_key_that_nothing_reads_is_refused_with_the_near_one(misspell):
+    config = paper('mnist', 'bp')
+    misspell(config)
+    with pytest.raises(UserError, match="no config key 'epoch'; did you mean 'epochs'"):
+        resolve(config)
+
+
+def test_it_is_refused_wherever_it_stands(own):
+    path = own(
+        'from bioprop.config import paper\n'
+        "def get_config(a=''): return paper('mnist', 'bp', a, epoch=1)\n"
+        "def sweep(): return [{'lr': 0.1}]\n"
+    )
+    for make in (
+        lambda: resolve(paper('mnist', 'bp', epoch=1)),
+        lambda: resolve(configured(f'--config={path}')),
+        lambda: resolve(configured(f'--config={path}:lr=0.1')),
+        lambda: changed(paper('mnist', 'bp'), {'epoch': 1}),
+        lambda: changed(configured(f'--config={path}'), *entries(path)),
+        *(lambda way=way: resolve(way()) for way in all_ways('epoch', '1')),
+        *(lambda way=way: resolve(way()) for way in all_ways('epoch', 'one')),
+    ):
+        with pytest.raises(UserError, match="no config key 'epoch'; did you mean 'epochs'"):
+            make()
+
+
+@pytest.mark.parametrize(('key', 'text', 'value'), [
+    ('epochs', '3', 3), ('lr', '1', 1.0), ('lr', '2e-3', 2e-3), ('sigma', '(0.1,0.2)', (0.1, 0.2)),
+    ('hidden', '(32,16)', (32, 16)), ('hidden', '[32, 16]', (32, 16)), ('hidden', '32', (32,)),
+    ('augment', 'True', True), ('augment', 'false', False), ('data_dir', '/a=b,c', '/a=b,c'),
+    ('diagnostics', 'cheap,signal', 'cheap,signal'), ('rule', 'fa', 'fa'),
+    ('rule_options', "{'a': 1}", ConfigDict({'a': 1}, type_safe=False)),
+    ('rule_options.a', 'b', None), ('lr', 'None', None), ('hidden', 'None', None),
+    ('data_dir', 'None', None), ('augment', 'None', None), ('sigma', 'None', None),
+])  # fmt: skip
+def test_a_text_means_the_same_wherever_it_stands(key, text, value):
+    for way in all_ways(key, text):
+        config = way()
+        if key == 'rule_options.a':
+            assert config.rule_options.a == 'b'
+        else:
+            assert config[key] == value
+            assert type(config[key]) is type(value)
+
+
+@pytest.mark.parametrize(('key', 'text', 'words'), [
+    ('epochs', 'three', "takes int, not 'three'"), ('epochs', '2.5', 'takes int, not 2.5'),
+    ('epochs', 'True', 'takes int, not True'), ('epochs', 'None', 'takes int, not None'),
+    ('epochs', '', "takes int, not ''"), ('lr', 'True', 'takes float, not True'),
+    ('lr', 'nan', "takes float, not 'nan'"), ('lr', '1e999', 'below inf, not inf'),
+    ('lr', 400 * '9', 'takes float'), ('augment', '1', 'takes bool, not 1'),
+    ('hidden', '(True,)', 'must be numbers'),
+    ('hidden', '((3,True,1),6)', 'must be numbers'), ('hidden', '((3,4', 'takes tuple'),
+    ('sigma', 'True', 'must be a number'), ('sigma', '(0.1,None)', 'must be a number'),
+    ('sigma', "(0.1,'a')", 'must be a number'), ('rule_options', '3', 'takes dict, not 3'),
+    ('rule_options', '{1: 2}', 'rule_options = {1: 2}'), ('rule_options.a', '1', "{'a': 1}"),
+    ('rule_options.a.b', '1', "no config key 'rule_options.a.b'"), ('lr.a', '1', 'no config key'),
+])  # fmt: skip
+def test_a_mistake_has_one_message_wherever_it_stands(key, text, words):
+    messages = set()
+    for way in all_ways(key, text):
+        with pytest.raises(UserError) as raised:
+            resolve(way())
+        messages.add(str(raised.value))
+    (message,) = messages
+    assert words in message
+    assert '\n' not in message
+
+
+def test_of_a_key_given_twice_the_last_holds():
+    file = CONFIGS / 'mnist_dtp.py'
+    once = '--config.hidden=(32,)'
+    config = configured(f'--config={file}', once, '--config.lr=1', '--config.hidden=(16,)')
+    assert config.hidden == (16,)
+    config = configured(f'--config={file}:hidden=(64,),hidden=(32,)', '--config.lr', '0.5')
+    assert (config.hidden, config.lr) == ((32,), 0.5)
+    assert configured(f'--config={file}:hidden=(64,)', once).hidden == (32,)
+
+
+def test_a_program_without_a_config_file_has_no_keys():
+    values, argv = flags.FlagValues(), ['program', '--config.lr=1']
+    declare(argv, values)
+    with pytest.raises(flags.UnrecognizedFlagError):
+        values(argv)
+
+
+def test_none_opens_a_key_again():
+    """It is then looked up as if nobody had set it, though the file does."""
+    lines = ('--config.image_size=None', '--config.hidden=None', '--config.net=lc')
+    config = configured(f'--config={CONFIGS / "imagenet_bp.py"}:lr=0.5,lr=None', *lines)
+    resolved = resolve(config)
+    assert resolved['image_size'] is None
+    assert resolved == resolve(paper('imagenet2012', 'bp')) | {'image_size': None}
+
+
+def test_numbers_of_numpy_and_jax_and_paths_are_taken_as_pythons(own):
+    given = {
+        'lr': np.float32(0.5), 'epochs': np.int64(3), 'hidden': [np.int32(8), np.uint8(4)],
+        'sigma': np.array([0.25, 0.5]), 'alpha': jnp.float32(0.25), 'data_dir': Path('/a/b'),
+        'augment': np.bool_(True), 'rule': np.str_('dtp'), 'beta1': np.zeros(()),
+    }  # fmt: skip
+    expected = {
+        'lr': 0.5, 'epochs': 3, 'hidden': (8, 4), 'sigma': (0.25, 0.5), 'alpha': 0.25,
+        'data_dir': '/a/b', 'augment': True, 'rule': 'dtp', 'beta1': 0.0,
+    }  # fmt: skip
+    at_once, one_by_one = paper('mnist', 'bp', **given), paper('mnist', 'bp')
+    for key, value in given.items():
+        setattr(one_by_one, key, value)
+    for config in (at_once, one_by_one):
+        resolved = resolve(config)
+        assert {key: resolved[key] for key in expected} == expected
+        assert {type(resolved[key]) for key in expected} == set(map(type, expected.values()))
+    path = own('def sweep():\n    import numpy as np\n    return ({"lr": x} for x in np.ones(1))\n')
+    (entry,) = entries(path)
+    assert type(entry['lr']) is float
+
+
+@pytest.mark.parametrize(('key', 'value'), [
+    ('lr', True), ('lr', '0.1'), ('lr', [0.1]), ('epochs', 3.0), ('epochs', np.float32(3)),
+    ('epochs', True), ('epochs', None), ('dataset', 3), ('augment', 1), ('hidden', 'abc'),
+    ('rule_options', 3), ('rule', None), ('seed', np.arange(2)),
+])  # fmt: skip
+def test_a_value_of_another_kind_is_refused_where_it_is_set(key, value):
+    config = paper('mnist', 'bp')
+    for put in (
+        lambda: paper('mnist', 'bp', **{key: value}),
+        lambda: setattr(config, key, value),
+        lambda: config.update({key: value}),
+        lambda: changed(config, {key: value}),
+    ):
+        with pytest.raises(UserError, match=f'config.{key} takes'):
+            put()
+
+
+def test_a_reference_to_another_key_follows_it(own):
+    path = own(
+        'from bioprop.config import paper\n'
+        "def get_config(a=''):\n"
+        "    config = paper('mnist', 'dtp', a, hidden=(8,))\n"
+        '    config.lr = 0.5\n'
+        "    config.inverse_lr = config.get_ref('lr')\n"
+        '    return config.lock()\n'
+    )
+    config = configured(f'--config={path}', '--config.lr=0.1')
+    assert resolve(config)['inverse_lr'] == 0.1
+    assert changed(config, {'lr': 0.2})['inverse_lr'] == 0.2
+    assert (config.lr, config.inverse_lr) == (0.1, 0.1)
+    with pytest.raises(UserError, match="no config key 'temper'"):  # though it is locked
+        resolve(configured(f'--config={path}', '--config.temper=1'))
+    assert resolve(copy.deepcopy(config)) == resolve(config)
+
+
+@pytest.mark.parametrize('made', ['dict', 'ConfigDict', 'FrozenConfigDict'])
+def test_a_config_file_may_return_a_dictionary_of_some_keys(own, made):
+    path = own(
+        'from ml_collections import ConfigDict, FrozenConfigDict\n'
+        'def get_config():\n'
+        f"    return {made}(dict(dataset='mnist', rule='dtp', lr=1, hidden=[8]))\n"
+    )
+    config = configured(f'--config={path}', '--config.epochs=2')
+    assert resolve(config) == resolve(paper('mnist', 'dtp', lr=1.0, hidden=(8,), epochs=2))
+
+
+def test_old_configurations_get_the_keys_that_have_come_since():
+    old = resolve(paper('mnist', 'dtp'))
+    assert completed({key: old[key] for key in old if key != 'precision'}) == old
+
+
+FILES = {
+    'x = 1': 'has no function get_config()',
+    'get_config = 3': 'has no function get_config()',
+    'def get_config(a=""): pass': 'must return bioprop.config.paper(...)',
+    'def get_config(a=""): return [1]': 'not [1]',
+    'def get_config(a=""): return {"rule": "bp"}': 'no dataset',
+    'def get_config(a=""): return {"rule": "bp", "dataset": "mnist", 3: 1}': "no config key '3'",
+    'def get_config(a=""): return {"rule": "bp", "dataset": "mnist", None: 1}': 'no config key',
+    'def get_config(a): pass': "missing a required argument: 'a'",
+    '\ndef get_config(:': 'mine.py, line 2: SyntaxError',
+    'import numpy as np\ndef get_config(a=""):\n    return np.zeros(3).reshape(7)\n':
+        'mine.py, line 3: ValueError: cannot reshape',
+    'def deeper():\n    return {}["lr"]\ndef get_config(a=""): deeper()':
+        "mine.py, line 2: KeyError: 'lr'",
+    'import no_module_of_this_name': 'mine.py, line 1: ModuleNotFoundError',
+    '\n\nopen("/no/file")': 'mine.py, line 3: FileNotFoundError',
+    'import sys\nsys.exit(0)': 'mine.py, line 2: SystemExit',
+    'from bioprop.config import paper\ndef get_config(a=""): return paper("mnist")':
+        'mine.py, line 2: TypeError',
+    'raise ValueError': 'mine.py, line 1: ValueError',
+    '\0': 'null byte',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('source', FILES)
+def test_a_config_file_that_fails_is_told_in_one_message(own, source):
+    with pytest.raises(UserError) as raised:
+        resolve(configured(f'--config={own(source)}'))
+    assert FILES[source] in str(raised.value)
+    assert '\n' not in str(raised.value)
+
+
+def test_what_follows_the_colon_needs_somebody_to_read_it(own):
+    path = own('from bioprop.config import paper\ndef get_config(): return paper("mnist", "bp")\n')
+    assert configured(f'--config={path}').rule == 'bp'
+    with pytest.raises(UserError, match=r"'epochs=2'.*get_config\(arguments=''\)"):
+        configured(f'--config={path}:epochs=2')
+
+
+def test_a_config_file_is_found_at_home(own, monkeypatch):
+    path = own('from bioprop.config import paper\ndef get_config(): return paper("mnist", "fa")\n')
+    monkeypatch.setenv('HOME', str(path.parent))
+    assert configured('--config=~/mine.py').rule == 'fa'
+
+
+def test_a_config_file_that_is_none_is_named(tmp_path):
+    for name, words in (
+        ('', 'name a config file, such as --config=configs/'),
+        (tmp_path, 'is a folder'),
+        (CONFIGS / 'mnist_pb.py', 'did you mean .*/configs/mnist_bp.py'),
+        (tmp_path / 'none.py', 'no config file .*/none.py'),
+        (tmp_path / 'none' / 'none.py', 'no config file .*/none/none.py'),
+    ):
+        with pytest.raises(UserError, match=words):
+            configured(f'--config={name}')
+    with pytest.raises(UserError, match='name a config file'):
+        configured()
+
+
+@pytest.mark.parametrize('name', [
+    './misc.py:R', 'misc.py:R', 'misc:', '.:R', '..misc:R', 'misc:R:S', 'misc:R.S', 'a b:R', '/a:R',
+    'misc:R()',
+])  # fmt: skip
+@pytest.mark.parametrize('key', ['rule', 'net'])
+def test_a_malformed_name_of_a_function_is_told_how_it_is_written(key, name):
+    with pytest.raises(UserError, match=f"is not 'module:function': my_file:{key} is"):
+        resolve(paper('mnist', 'bp', hidden=(8,), **{key: name}))
+
+
+def test_a_rule_of_ones_own_that_fails_is_told_in_one_message(own):
+    own('def bad():\n    return 1 / 0\n', 'own_bad.py')
+    own('\nimport no_module_of_this_name\n', 'own_import.py')
+    own('def f(:\n', 'own_syntax.py')
+    for name, words in (
+        ('own_bad:bad', 'own_bad.py, line 2: ZeroDivisionError'),
+        ('own_import:f', 'own_import.py, line 2: ModuleNotFoundError'),
+        ('own_syntax:f', 'own_syntax.py, line 1: SyntaxError'),
+        ('no_module_of_this_name:f', 'loaded: No module named'),
+        ('builtins:int', "rule 'builtins:int'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            resolve(paper('mnist', name))
+
+
+def test_options_of_a_rule_must_be_what_a_file_can_hold(own):
+    own('from bioprop.rules import bp\ndef f(**options): return bp()\n', 'own_options.py')
+    config = paper('mnist', 'own_options:f', **ADAM)
+    config.rule_options = {'width': np.float32(0.5), 'name': 'x'}
+    config.update(rule_options={'name': 'y'})
+    config.update({'rule_options.depth': 2})
+    assert resolve(config)['rule_options'] == {'width': 0.5, 'name': 'y', 'depth': 2}
+    config.rule_options.activation = jnp.tanh
+    with pytest.raises(UserError, match='rule_options'):
+        resolve(config)
 
 
 def test_reference_numbers_are_the_papers():

@@ -194,11 +194,16 @@ def test_bad_input_is_refused_before_the_workdir_is_made(tmp_path, arguments, wo
 
 
 def test_bad_config_files(tmp_path):
-    refused(bioprop(tmp_path / 'run', config='configs/no_such.py'), 'no_such.py')
-    refused(bioprop(tmp_path / 'run', config='configs/mnist_dtp.py:schdule=parallel'), 'schedule')
-    for value in ('many', '2.5', 'True'):
-        config = f'configs/mnist_dtp.py:epochs={value}'
-        refused(bioprop(tmp_path / 'run', config=config), 'epochs', 'int')
+    """All that is wrong with them is in test_config.py; these are as a user would see them."""
+    typo, bug = tmp_path / 'typo.py', tmp_path / 'bug.py'
+    typo.write_text(
+        'from bioprop.config import paper\n'
+        "def get_config(a=''): return paper('mnist', 'bp', a, dataset='mnist_mini', epoch=1)\n"
+    )
+    bug.write_text('def get_config(a=""):\n    return {}["lr"]\n')
+    refused(bioprop(tmp_path / 'run', config=typo), "'epoch'", "'epochs'")
+    refused(bioprop(tmp_path / 'run', config=bug), f"{bug}, line 2: KeyError: 'lr'")
+    assert not (tmp_path / 'run').exists()
 
 
 def test_unwritable_workdir():

@@ -2,14 +2,12 @@
 
 import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import config_flags
+from command_lines import configured
 
 from bioprop import feedforward, reference, rules
 from bioprop.config import paper
@@ -161,20 +159,6 @@ def load(path, arguments):
     return module.get_config(arguments)
 
 
-@pytest.fixture
-def parse(monkeypatch):
-    """The configuration of a command line."""
-
-    def parse(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['bioprop', *arguments])  # where overrides are read from
-        values = flags.FlagValues()
-        config_flags.DEFINE_config_file('config', flag_values=values)
-        values(sys.argv)
-        return values.config
-
-    return parse
-
-
 @pytest.mark.parametrize('net', ['lc', 'conv'])
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*_*.py')), ids=lambda path: path.stem)
 def test_every_config_takes_the_net_and_its_row_of_table_5(path, net):
@@ -207,15 +191,15 @@ def test_rates_of_table_5(dataset, rule, net, lr):
     assert resolve(paper(dataset, rule, net=net))['lr'] == lr
 
 
-def test_hidden_layers_of_the_command_line(parse):
+def test_hidden_layers_of_the_command_line():
     file, expected = CONFIGS / 'mnist_dtp.py', ((3, 32, 2), 1024)
-    after_colon = parse(f'--config={file}:net=lc,hidden=((3,32,2),1024),epochs=3')
-    as_flags = parse(f'--config={file}:net=lc', '--config.hidden=((3,32,2),1024)')
+    after_colon = configured(f'--config={file}:net=lc,hidden=((3,32,2),1024),epochs=3')
+    as_flags = configured(f'--config={file}:net=lc', '--config.hidden=((3,32,2),1024)')
     for config in (after_colon, as_flags):
         assert resolve(config)['hidden'] == expected
     assert after_colon.epochs == 3
     with pytest.raises(UserError, match='hidden takes tuple'):
-        parse(f'--config={file}:net=lc,hidden=((3,32,2),1024')
+        configured(f'--config={file}:net=lc,hidden=((3,32,2),1024')
 
 
 def test_a_data_set_without_a_published_net_needs_layers_or_a_model():

@@ -1,11 +1,13 @@
-"""A layer of the user's own, named by `config.net` as a rule is by `config.rule`."""
+"""Layers and rules of the user's own: those of `config.net`, and rules by `updates`."""
 
+import functools
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from bioprop import feedforward, network, reference
+from bioprop import feedforward, network, reference, rules, step
 from bioprop.config import paper
 from bioprop.data.sets import Dataset, Part
 from bioprop.errors import UserError
@@ -31,12 +33,34 @@ def shapeless(features, kernel_size, strides, *padding, activation):
     return lambda shape: shape
 """
 
+RULES = """
+import jax.numpy as jnp
+
+from bioprop import Rule
+from bioprop.objective import forward_updates
+from bioprop.rules import bp
+
+def by_updates(feedback=(), fixed=()):
+    def updates(network, weights, states, context):
+        deltas = bp().signals(network, weights, states, context)
+        forward = forward_updates(network, weights['forward'], states, deltas)
+        return {'forward': forward, 'feedback': weights['feedback']}
+    return Rule(lambda key, network, forward: (feedback, fixed), updates=updates)
+
+def without_feedback():
+    return by_updates(feedback=(None, {}), fixed=(jnp.ones(3),))
+
+def with_feedback():
+    return by_updates(feedback=(None, jnp.ones(3)))
+"""
+
 
 @pytest.fixture(autouse=True)
 def module(tmp_path, monkeypatch):
     (tmp_path / 'users_layers.py').write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'users_layers', raising=False)
+    (tmp_path / 'rules_by_updates.py').write_text(RULES)
 
 
 def learner_of(arguments, rule='bp'):
@@ -104,3 +128,52 @@ def test_feedforward_takes_it_too():
 def test_a_network_is_made_of_descriptions():
     with pytest.raises(ValueError, match='describes no layer'):
         network([dense(3)((4,))], (4,))
+
+
+RATES = 'lr=0.01,beta1=0.9,beta2=0.99,eps=1e-8'
+INVERSE = 'inverse_lr=0.01,inverse_beta1=0.9,inverse_beta2=0.99,inverse_eps=1e-8'
+
+
+@pytest.mark.parametrize('name', ['by_updates', 'without_feedback'])
+def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name, quick):
+    """It trains as backpropagation does, whose updates it gives."""
+    batch = {
+        'image': np.linspace(-1, 1, 3 * 64, dtype=np.float32).reshape(3, 8, 8, 1),
+        'label': np.arange(3), 'index': np.arange(3),
+    }  # fmt: skip
+    trained = []
+    for rule in (f'rules_by_updates:{name}', 'bp'):
+        learner = learner_of(f'hidden=(4,),{RATES}', rule)
+        assert list(learner.optimizers) == ['forward']
+        hparams = {'lr': 0.01, 'beta1': 0.9, 'beta2': 0.99, 'eps': 1e-8}
+        state = step.init_state(learner, jax.random.key(0), hparams)
+        one_step = functools.partial(step.train_step, learner, (('forward',),))
+        trained.append(jax.jit(one_step)(state, batch, hparams)[0])
+    ours, theirs = (state.weights['forward'] for state in trained)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_one_with_feedback_does():
+    rule = 'rules_by_updates:with_feedback'
+    with pytest.raises(UserError, match=r'no value of inverse_lr, .*--config.inverse_lr=VALUE'):
+        learner_of(f'hidden=(4,),{RATES}', rule)
+    learner = learner_of(f'hidden=(4,),schedule=alternating,{RATES},{INVERSE}', rule)
+    assert list(learner.optimizers) == ['forward', 'feedback']
+
+
+def test_nothing_alternates_without_feedback():
+    with pytest.raises(UserError, match='nothing to alternate'):
+        learner_of(f'hidden=(4,),schedule=alternating,{RATES}', 'rules_by_updates:by_updates')
+
+
+def test_its_forward_rates_are_asked_for_when_the_config_is_read():
+    with pytest.raises(UserError, match='no value of lr, beta1, beta2, eps for'):
+        resolve(paper('mnist', 'rules_by_updates:with_feedback'))
+
+
+def test_our_rules_train_the_sides_that_they_did():
+    network = feedforward((4,), (3, 3), 2)
+    trained = {name: rules.trained_sides(network, rules.get(name)) for name in rules.RULES}
+    both = {name for name, sides in trained.items() if sides == ('forward', 'feedback')}
+    assert both == {'dtp', 'sdtp', 'ao_sdtp'}
+    assert {sides for name, sides in trained.items() if name not in both} == {('forward',)}

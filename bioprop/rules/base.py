@@ -85,7 +85,7 @@ class Rule(NamedTuple):
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """The weights that it trains: 'forward' and, where there may be any, 'feedback'."""
+        """The weights that it may train: see `trained_sides` for those of a network."""
         return ('forward', 'feedback') if self.feedback_loss or self.updates else ('forward',)
 
 
@@ -99,3 +99,11 @@ def init_weights(key: jax.Array, network: Network, rule: Rule) -> Weights:
     forward = network.init(jax.random.fold_in(key, 0))
     feedback, fixed = rule.init(jax.random.fold_in(key, 1), network, forward)
     return {'forward': forward, 'feedback': feedback, 'fixed': fixed}
+
+
+def trained_sides(network: Network, rule: Rule) -> tuple[str, ...]:
+    """The weights that a rule trains: 'forward', and 'feedback' unless its `updates` have none."""
+    if not rule.updates:
+        return rule.sides
+    weights = jax.eval_shape(lambda key: init_weights(key, network, rule), jax.random.key(0))
+    return rule.sides if jax.tree.leaves(weights['feedback']) else ('forward',)
