@@ -59,9 +59,7 @@ def _defaults() -> ConfigDict:
     config.loss = 'softmax_cross_entropy'  # or squared_error: reconstructs its grey input
 
     config.rule = ''  # bp, fa, dfa, dtp, sdtp, ao_sdtp, or your own as 'module:function'
-    config.rule_options = ConfigDict(
-        type_safe=False
-    )  # keyword arguments for your own rule's function
+    config.rule_options = ConfigDict(type_safe=False)  # keyword arguments of your own rule
     config.auxiliary_units = config_dict.placeholder(int)  # of ao_sdtp
     config.feedback = config_dict.placeholder(str)  # of dfa: stored, or regenerated in every step
     config.schedule = 'parallel'  # or alternating (by epoch), alternating_step
