@@ -46,6 +46,7 @@ setup(
             'hypothesis>=6.100',
             'pillow>=10.0',
             'pytest>=8.0',
+            'pytest-xdist>=3.6',
             'ruff>=0.15',
         ],
         'experiments': EXPERIMENTS,

@@ -175,7 +175,7 @@ def read_all(folder: Path, like: Any) -> Iterator[tuple[int, Any]]:
         for step in checkpoints.steps:
             try:
                 state = checkpoints.restore(step, like)
-            except UserError:
+            except (UserError, OSError):
                 time.sleep(DELETING)
                 if (folder / str(step)).exists():
                     raise

@@ -1,4 +1,19 @@
-"""Eight virtual CPU devices, no silent broadcasting, and double precision where a test asks."""
+"""Eight virtual CPU devices, no silent broadcasting, and double precision where a test asks.
+
+What one process of a test run has compiled, the others read: workers, and the programs that tests
+start. Their cache is a folder of that run alone.
+"""
+
+import os
+import shutil
+import tempfile
+
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # before JAX reads it; workers inherit it
+    os.environ |= {
+        'JAX_COMPILATION_CACHE_DIR': tempfile.mkdtemp(prefix='bioprop-tests-'),
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+        'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+    }
 
 import jax
 import pytest
@@ -6,6 +21,12 @@ import pytest
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_unconfigure(config):
+    """The first process ends last, and takes the cache with it."""
+    if 'PYTEST_XDIST_WORKER' not in os.environ:
+        shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope='module')
