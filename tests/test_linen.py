@@ -137,7 +137,7 @@ def coarse_inputs(x, kernel, bias, dtype):
 @pytest.mark.parametrize(
     'options',
     [{}, {'dtype': jnp.bfloat16}, {'promote_dtype': as_it_comes}, {'promote_dtype': coarse_inputs}],
-    ids=str,
+    ids=['flaxs', 'one for all', 'as it comes', 'coarse inputs'],
 )
 def test_dtypes_are_flaxs(options, kind):
     x = random(0, (2, 5, 5, 1), kind)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from programs import run_main
 from test_data import write_set
 
 from bioprop.data import sets
@@ -27,13 +28,16 @@ def without_times(summary):
 
 
 def bioprop(workdir, *arguments, config='configs/mnist_dtp.py', small=SMALL, **environment):
-    """Runs the program, by default on mnist_mini and a small net."""
-    command = [sys.executable, '-m', 'bioprop.main', f'--config={config}', f'--workdir={workdir}']
-    inherited = {k: v for k, v in os.environ.items() if k != 'TFDS_DATA_DIR'}
-    environment = inherited | environment
-    return subprocess.run(
-        [*command, *small, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    """Runs the program, by default on mnist_mini and a small net.
+
+    An environment is read when JAX is imported: it takes a program started from nothing.
+    """
+    given = [f'--config={config}', f'--workdir={workdir}', *small, *arguments]
+    if not environment:
+        return run_main(*given, TFDS_DATA_DIR='')
+    command = [sys.executable, '-m', 'bioprop.main', *given]
+    environment = {**os.environ, 'TFDS_DATA_DIR': '', **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def refused(done, *words):
