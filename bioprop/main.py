@@ -16,13 +16,12 @@ events, checkpoints/ and summary.json (errors in percent). --dry_run trains noth
 shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from bioprop import config_file, dry_run
 from bioprop.command_line import DRY_RUN, run
 from bioprop.parallel import join
+from bioprop.paths import local
 from bioprop.resolve import resolve
 from bioprop.train import train
 from bioprop.workdir import default_workdir
@@ -47,7 +46,8 @@ def main(argv: list[str]) -> None:
     config = resolve(config)
     if DRY_RUN.value:
         return dry_run.dry_run(config)
-    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)
+    given = WORKDIR.value and local(WORKDIR.value, '--workdir')
+    workdir = given or default_workdir(config)
     train(config, workdir, argv[1:])
 
 

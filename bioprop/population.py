@@ -93,7 +93,7 @@ def train_population(
     with contextlib.ExitStack() as stack:
         for each, workdir in zip(configs, workdirs, strict=True):
             stack.enter_context(
-                opened(workdir, each, [], getattr(run.data, "identity", None), folder / 'checkpoints')
+                opened(workdir, each, [], run.data.identity, folder / 'checkpoints')
             )
         return _train(configs, workdirs, folder, run)
 

@@ -61,7 +61,7 @@ def _enter(stack, workdir, config, overrides, run, replicas):
     if jax.process_index() == 0:
         try:
             stack.enter_context(
-                opened(workdir, config, overrides, getattr(run.data, "identity", None), workdir / 'checkpoints')
+                opened(workdir, config, overrides, run.data.identity, workdir / 'checkpoints')
             )
         except (UserError, OSError) as error:
             refusal = error

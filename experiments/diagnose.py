@@ -8,13 +8,12 @@ tables on the console, figures as PNG and SVG, the numbers in measured.json, and
 holds everything itself. With --names= nothing is measured. The run is not disturbed.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from bioprop.command_line import run as run_command
 from bioprop.diagnostics import named
 from bioprop.errors import UserError
+from bioprop.paths import local
 from experiments import run_page
 from experiments.results import read
 
@@ -29,8 +28,8 @@ def main(argv: list[str]) -> None:
     if not WORKDIR.value:
         raise UserError('name the run: --workdir=RUN')
     names = named(NAMES.value)
-    run = read(Path(WORKDIR.value))
-    out = Path(OUT.value) if OUT.value else run.folder / 'diagnostics'
+    run = read(local(WORKDIR.value, '--workdir'))
+    out = local(OUT.value, '--out') if OUT.value else run.folder / 'diagnostics'
     for path in run_page.write(run, names, IMAGES.value, out):
         print(path)
 

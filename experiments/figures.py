@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError
+from bioprop.paths import local
 from experiments.gallery import KINDS, draw, save
 from experiments.launch import STUDY, launch
 
@@ -27,11 +28,13 @@ flags.declare_key_flag('study')
 
 def main(argv: list[str]) -> None:
     """Draws one kind of figure."""
-    kind, study = argv[1], Path(STUDY.value) if STUDY.value else None
+    kind, study = argv[1], local(STUDY.value, '--study') if STUDY.value else None
     if not study and not RUNS.value:
         raise UserError('name the study: --study=FOLDER')
-    found = draw(kind, study, [Path(name) for name in RUNS.value])
-    for path in save(found, Path(OUT.value) if OUT.value else (study or Path()) / 'figures'):
+    found = draw(kind, study, [local(name, '--runs') for name in RUNS.value])
+    for path in save(
+        found, local(OUT.value, '--out') if OUT.value else (study or Path()) / 'figures'
+    ):
         print(path)
 
 

@@ -10,12 +10,12 @@ in progress.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from bioprop.errors import UserError
+from bioprop.paths import local
 from bioprop.writers import write_whole
 from experiments.insights import insight
 from experiments.launch import STUDY, launch
@@ -30,14 +30,14 @@ def main(argv: list[str]) -> None:
     """Writes the table."""
     if not STUDY.value:
         raise UserError('name the study: --study=FOLDER')
-    study = Path(STUDY.value)
+    study = local(STUDY.value, '--study')
     runs = load(study)
     panels = insight(runs, was_searched(study))
     if not panels:
         raise UserError(
             f'{study} has nothing to reduce: no run of it was trained with --config.diagnostics'
         )
-    out = Path(OUT.value) if OUT.value else study / 'insight.json'
+    out = local(OUT.value, '--out') if OUT.value else study / 'insight.json'
     told = {'command': 'python -m experiments.insight', 'study': study.resolve().name}
     content = told | made_with(runs) | {'panels': rounded(panels)}
     write_whole(out, json.dumps(content, separators=(',', ':')) + '\n')

@@ -1,12 +1,12 @@
 """What the launchers of studies share: their flags, and how they end."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 from absl import flags
 
 from bioprop.command_line import run
+from bioprop.paths import local
 from bioprop.provenance import cores
 from bioprop.study import MEMBERS, Study
 
@@ -21,7 +21,7 @@ CPU_DEVICES = flags.DEFINE_integer(
 
 def open_study(default: str, purpose: dict) -> Study:
     """The study that the flags name. Raises UserError if the folder holds another one."""
-    return Study(Path(STUDY.value or default), purpose, MEMBERS_FLAG.value)
+    return Study(local(STUDY.value or default, '--study'), purpose, MEMBERS_FLAG.value)
 
 
 def command(program: str, argv: list[str]) -> str:

@@ -5,11 +5,10 @@ python -m experiments.report --study=FOLDER [--out=FILE.html]
 The page holds everything itself: no network, no scripts. It works while the study is in progress.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from bioprop.errors import UserError
+from bioprop.paths import local
 from bioprop.writers import write_whole
 from experiments.launch import STUDY, launch
 from experiments.page import page_of
@@ -22,8 +21,9 @@ def main(argv: list[str]) -> None:
     """Writes the page."""
     if not STUDY.value:
         raise UserError('name the study: --study=FOLDER')
-    out = Path(OUT.value or Path(STUDY.value) / 'report.html')
-    write_whole(out, page_of(Path(STUDY.value)))
+    study = local(STUDY.value, '--study')
+    out = local(OUT.value, '--out') if OUT.value else study / 'report.html'
+    write_whole(out, page_of(study))
     print(out)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError, unknown
+from bioprop.paths import local
 from bioprop.search import DOMAINS, RUNGS, Search, together
 from bioprop.study import Config, Study
 from bioprop.workdir import identity
@@ -71,7 +72,9 @@ def make(
         if name not in rows:
             raise unknown('row', name, rows)
     if WINNERS_OF.value:
-        rows = started_from({name: rows[name] for name in chosen}, Path(WINNERS_OF.value))
+        rows = started_from(
+            {name: rows[name] for name in chosen}, local(WINNERS_OF.value, '--winners_of')
+        )
     planned = searches(rows, RUNGS_FLAG.value or rungs)
     purpose = {
         name: search._replace(config=identity(search.config))._asdict()
@@ -89,7 +92,7 @@ def show(study: Study, planned: dict[str, Search], published: dict, line: str) -
         for name, search in planned.items()
     ]
     print(tables.page(rows), end='')
-    out = Path(OUT.value) if OUT.value else study.folder / 'table'
+    out = local(OUT.value, '--out') if OUT.value else study.folder / 'table'
     content = {'command': line, **made_with(load(study.folder)), 'rows': tables.as_records(rows)}
     content['differences'] = [contrast._asdict() for contrast in tables.contrasts(rows)]
     write_json(out.with_suffix('.json'), content)

@@ -7,6 +7,7 @@ start. Their cache is a folder of that run alone.
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # before JAX reads it; workers inherit it
     os.environ |= {
@@ -14,9 +15,22 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # before JAX reads it; workers inhe
         'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     }
+    if version('jaxlib') < '0.11':  # halves the time that XLA compiles for; later ones refuse it
+        os.environ['XLA_FLAGS'] = '--xla_cpu_use_fusion_emitters=false'
 
 import jax
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same few cases each time, so that a crash is found again by its test's name alone.
+# --hypothesis-profile=thorough draws others, and many.
+SWEEP = {
+    'deadline': None,
+    'suppress_health_check': [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile('usual', max_examples=8, derandomize=True, database=None, **SWEEP)
+settings.register_profile('thorough', max_examples=100, **SWEEP)
+settings.load_profile('usual')
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)

@@ -1,5 +1,6 @@
 """Data sets: what is read, from which files, and what is said when that fails. No TensorFlow."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from bioprop.data import mnist_mini, sets, tfds_arrays, tfrecord
+from bioprop.data.shapes import describe
 from bioprop.errors import UserError
 
 SHARDS = {'train': (30, 20), 'test': (10,)}  # examples in each file of the small sets below
@@ -310,10 +312,150 @@ def test_a_set_without_labels_is_refused(tmp_path):
     assert message('my_digits', tmp_path) == "data set 'my_digits' has no 'label': ['image']"
 
 
-def test_a_set_without_a_test_split_is_refused(tmp_path):
-    folder, _ = write_set(tmp_path, 'my_digits', '1.0.0', 'array_record')
+def test_a_set_without_a_test_is_tested_on_its_validation_images(tmp_path, monkeypatch):
+    """As it is where it is streamed; with neither it is refused."""
+    monkeypatch.setitem(SHARDS, 'validation', SHARDS['test'])
+    monkeypatch.delitem(SHARDS, 'test')
+    folder, arrays = write_set(tmp_path, 'my_digits', '1.0.0', 'array_record')
+    splits, _ = tfds_arrays.load('my_digits', str(tmp_path))
+    assert_same(splits, {'train': arrays['train'], 'test': arrays['validation']})
+    assert describe('my_digits', 0.1, str(tmp_path)).test.examples == len(arrays['validation'][1])
     write_description(folder, 'my_digits', '1.0.0', 'array_record', {'train': SHARDS['train']})
-    assert message('my_digits', tmp_path) == "data set 'my_digits' has no split 'test': ['train']"
+    said = message('my_digits', tmp_path)
+    assert said.endswith("has no split 'test' or 'validation' with labels: ['train']")
+
+
+def test_another_version_that_is_there_is_named_and_can_be_taken(tmp_path):
+    _, arrays = write_set(tmp_path, 'mnist', '3.0.0', 'array_record')
+    assert '--config.dataset=mnist:3.0.0 --config.paper_dataset=mnist' in message('mnist', tmp_path)
+    assert_same(tfds_arrays.load('mnist:3.0.0', str(tmp_path))[0], arrays)
+
+
+@pytest.mark.parametrize('level', ['.', 'sets/mnist', 'sets/mnist/3.0.1'])
+def test_a_folder_one_level_off_names_the_right_one(tmp_path, level):
+    write_set(tmp_path / 'sets', 'mnist', '3.0.1', 'array_record')
+    said = message('mnist', tmp_path / level)
+    assert f'--config.data_dir={tmp_path / "sets"}.' in said
+
+
+def test_what_a_folder_holds_is_said(tmp_path):
+    for name in ('mnist', 'my_digits'):
+        write_set(tmp_path, name, '3.0.1', 'array_record')
+    for name in ('mnits', 'cifar10'):
+        assert f'{tmp_path} holds mnist, my_digits.' in message(name, tmp_path)
+    assert "did you mean 'my_digits'" in message('my_digit', tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('folder', 'words'),
+    [
+        ('gs://bucket/sets', ['gs://bucket/sets', 'gcsfs']),
+        ('foo://bucket/sets', ['foo://', 'gs://']),
+        ('~no_such_user/sets', ['~no_such_user', 'no such user']),
+    ],
+)
+def test_addresses_are_read_or_refused_in_a_line(folder, words):
+    if importlib.util.find_spec('gcsfs') and 'gcsfs' in words:
+        pytest.skip('gcsfs is installed: it would look for the bucket')
+    said = message('mnist', folder)
+    assert all(word in said for word in words)
+    assert '\n' not in said
+
+
+def test_home_is_spelt_out(tmp_path, monkeypatch):
+    _, arrays = write_set(tmp_path / 'sets', 'mnist', '3.0.1', 'array_record')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert_same(tfds_arrays.load('mnist', '~/sets')[0], arrays)
+
+
+# --- What is seen when it is loaded ----------------------------------------------------------
+
+
+as_they_are = images_and_labels
+
+
+def changed(monkeypatch, change):
+    """Sets are written from then on with images and labels that change(images, labels, seed) has
+    changed in place; the seed is 0 for the training images and 1 for the others.
+    """
+
+    def made(count, channels, seed):
+        images, labels = as_they_are(count, channels, seed)
+        change(images, labels, seed)
+        return images, labels
+
+    monkeypatch.setattr(sys.modules[__name__], 'images_and_labels', made)
+
+
+@pytest.mark.parametrize(('seed', 'split'), [(0, 'train'), (1, 'test')])
+@pytest.mark.parametrize('wrong', [10, -1])
+def test_a_label_of_no_class_is_refused(tmp_path, monkeypatch, seed, split, wrong):
+    changed(monkeypatch, lambda _, labels, mine: labels[3:4].fill(wrong if mine == seed else 0))
+    write_set(tmp_path, 'my_digits', '1.0.0', 'array_record')
+    words = f"split '{split}'.* 1 lie outside 0 to 9, such as {wrong}"
+    with pytest.raises(UserError, match=words):
+        sets.load('my_digits', 0.1, str(tmp_path))
+
+
+def test_a_constant_channel_is_said_and_becomes_zero(tmp_path, monkeypatch, capsys):
+    changed(monkeypatch, lambda images, *_: images[..., 1].fill(255))
+    write_set(tmp_path, 'my_photos', '1.0.0', 'array_record', channels=3)
+    data = sets.load('my_photos', 0.1, str(tmp_path))
+    assert 'channel 1 is the same' in capsys.readouterr().err
+    inputs = (data.train.image - data.mean) / data.std
+    assert np.all(inputs[..., 1] == 0)
+    np.testing.assert_allclose(inputs.std(axis=(0, 1, 2)), [1, 0, 1], atol=1e-5)
+
+
+def test_held_out_classes_that_are_not_trained_on_are_said(tmp_path, monkeypatch, capsys):
+    write_set(tmp_path / 'mixed', 'my_digits', '1.0.0', 'array_record')
+    sets.load('my_digits', 0.1, str(tmp_path / 'mixed'))
+    assert not capsys.readouterr().err
+    changed(monkeypatch, lambda _, labels, seed: labels.sort())
+    write_set(tmp_path / 'sorted', 'my_digits', '1.0.0', 'array_record')
+    data = sets.load('my_digits', 0.2, str(tmp_path / 'sorted'))
+    missing = sorted(set(data.validation.label.tolist()) - set(data.train.label.tolist()))
+    assert missing
+    said = capsys.readouterr().err
+    assert f'classes {", ".join(map(str, missing))} (validation)' in said
+
+
+# --- Which set it is -------------------------------------------------------------------------
+
+
+def identity(root, validation_fraction=0.1):
+    return sets.load('mnist', validation_fraction, str(root)).identity
+
+
+def test_a_set_is_known_by_its_contents(tmp_path, monkeypatch):
+    """Not by its folder, its files or what is held out, but by every pixel and label in order."""
+    for suffix in ('array_record', 'tfrecord'):
+        write_set(tmp_path / suffix, 'mnist', '3.0.1', suffix)
+    shutil.copytree(tmp_path / 'tfrecord', tmp_path / 'copy')
+    known = identity(tmp_path / 'array_record')
+    assert (known['name'], known['version']) == ('mnist', '3.0.1')
+    assert known == identity(tmp_path / 'tfrecord') == identity(tmp_path / 'copy', 0.5)
+
+    def pixel(images, labels, seed):
+        images[-1, 0, 0] += 1
+
+    def label(images, labels, seed):
+        labels[-1] = (labels[-1] + 1) % 10
+
+    def order(images, labels, seed):
+        images[:], labels[:] = images[::-1].copy(), labels[::-1].copy()
+
+    for change in (pixel, label, order):
+        changed(monkeypatch, change)
+        root = tmp_path / change.__name__
+        write_set(root, 'mnist', '3.0.1', 'array_record')
+        assert identity(root)['fingerprint'] != known['fingerprint']
+
+
+def test_mnist_mini_is_known_too():
+    known = sets.load('mnist_mini', 0.1).identity
+    assert known['name'] == 'mnist_mini'
+    assert known == sets.load('mnist_mini', 0.3).identity
 
 
 def test_a_damaged_description_is_an_error_of_the_user(small):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bioprop.layers import ACTIVATIONS, dense
@@ -20,9 +20,6 @@ def random(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(
     in_shape=SHAPES, features=st.integers(1, 6), batch=st.integers(1, 4), seed=st.integers(0, 99)
 )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
@@ -120,14 +120,6 @@ def cases(draw):
     return case._replace(rows=draw(st.integers(1, case.layer(locally_connected).out_shape[0])))
 
 
-def sweep(examples):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-
-
 def tied(case, kernel):
     """The local kernel that has the convolution's at every place: lax puts the channels first."""
     out_shape = case.layer(locally_connected).out_shape[:-1]
@@ -147,7 +139,6 @@ def untied(case, kernel):
 
 
 @quick
-@sweep(30)
 @given(case=cases(), seed=st.integers(0, 99))
 def test_local_is_laxs_in_value_and_gradients_and_its_transpose_is_the_adjoint(
     x64, strict, case, seed
@@ -168,7 +159,6 @@ def test_local_is_laxs_in_value_and_gradients_and_its_transpose_is_the_adjoint(
 
 
 @quick
-@sweep(15)
 @given(case=cases(), seed=st.integers(0, 99))
 def test_tied_local_is_the_convolution_whose_transpose_is_the_adjoint(x64, strict, case, seed):
     conv, local = case.layer(convolution), case.layer(locally_connected)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -418,3 +419,28 @@ def test_a_real_imagenet_streams():
     assert 60 < np.mean([batch.image.mean() for batch in batches]) < 180
     first = next(dataset.test.once(32))
     assert first.valid.all()
+
+
+# --- Labels, and which set it is ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize('wrong', [100, -1])
+def test_a_label_of_no_class_ends_the_stream_and_names_its_record(tmp_path, wrong):
+    """The set has 100 classes; record 5 of the second file is the eighteenth example."""
+    given = list(range(sum(SHARDS['train'])))
+    given[18] = wrong
+    write_photos(tmp_path, 'array_record', labels={'train': given})
+    with pytest.raises(UserError, match=rf'record 5 of .*00001-of-00002: .* such as {wrong}'):
+        list(photos(tmp_path).train.once(KEPT))
+
+
+def test_a_streamed_set_is_known_by_its_files(tmp_path):
+    write_photos(tmp_path / 'one', 'array_record')
+    shutil.copytree(tmp_path / 'one', tmp_path / 'copy')
+    known = photos(tmp_path / 'one').identity
+    assert (known['name'], known['version']) == ('photos', '1.0.0')
+    assert known == photos(tmp_path / 'copy').identity
+    write_photos(tmp_path / 'other', 'array_record', labels={'validation': range(1, 8)})
+    write_photos(tmp_path / 'shards', 'array_record', splits=SHARDS | {'train': (12, 11)})
+    for other in ('other', 'shards'):
+        assert photos(tmp_path / other).identity['fingerprint'] != known['fingerprint']

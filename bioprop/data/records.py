@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from etils import epath
+from google.protobuf.message import DecodeError
+from tensorflow_datasets.proto import tf_example_pb2
 
 from bioprop.data import tfrecord
 from bioprop.errors import UserError
@@ -73,6 +75,36 @@ class Records:
         if count != expected:
             raise ValueError(f'it has {count} records in place of {expected}')
         return read
+
+
+def read(records: Records, number: int) -> tuple[bytes, int, str]:
+    """(encoded image, label, name of the original file or '') of an example.
+
+    The message is read as it is: TFDS's own parser takes 30 times as long. Raises UserError that
+    names the file if it is damaged.
+    """
+    record = records[number]
+    try:
+        feature = tf_example_pb2.Example.FromString(record).features.feature
+        (image,), (label,) = feature['image'].bytes_list.value, feature['label'].int64_list.value
+    except (DecodeError, ValueError) as error:
+        raise records.damaged(number, f'a record is no example of the set ({error})') from error
+    names = feature['file_name'].bytes_list.value
+    return image, label, names[0].decode(errors='replace') if names else ''
+
+
+def tested_split(made: tfds.core.DatasetBuilder) -> str:
+    """The split that is tested on: 'test', or 'validation' where that is missing or unlabelled.
+
+    TFDS gives the examples of a test without labels label -1. Raises UserError if neither serves.
+    """
+    for split in ('test', 'validation'):
+        if split in made.info.splits and read(Records(made, split), 0)[1] >= 0:
+            return split
+    raise UserError(
+        f"data set {made.name!r} has no split 'test' or 'validation' with labels: "
+        f'{list(made.info.splits)}'
+    )
 
 
 def in_order(path: epath.Path, file_format: tfds.core.FileFormat) -> Iterator[bytes]:

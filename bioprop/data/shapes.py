@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bioprop.data import mnist_mini, tfds_arrays
+from bioprop.data import mnist_mini, records, tfds_arrays
 from bioprop.data.sets import Dataset, Part, kept
 from bioprop.errors import UserError
 
@@ -31,12 +31,13 @@ def describe(
         splits, classes = mnist_mini.load()
         counts, shape = [len(splits[split][1]) for split in ('train', 'test')], (28, 28, 1)
     else:
-        info = tfds_arrays.find(name, data_dir).info
+        made = tfds_arrays.find(name, data_dir)
+        info = made.info
         shape, classes = info.features['image'].shape, info.features['label'].num_classes
         counts = EXAMPLES.get(name)
         if info.splits:
-            test = 'test' if 'test' in info.splits and name != 'imagenet2012' else 'validation'
-            counts = [info.splits[split].num_examples for split in ('train', test)]
+            tested = records.tested_split(made)
+            counts = [info.splits[split].num_examples for split in ('train', tested)]
         if not counts:
             raise UserError(
                 f'the number of images of {name!r} is not known before it is prepared:\n'

@@ -15,13 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 from absl import logging
-from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_pb2
 
-from bioprop.data import crops, sets, tfds_arrays
-from bioprop.data.records import Records, again
+from bioprop.data import crops, inspection, sets, tfds_arrays
+from bioprop.data.records import Records, again, read, tested_split
 from bioprop.errors import UserError
 from bioprop.provenance import cores
 
@@ -55,8 +52,8 @@ class Stream:
 
     A damaged image is logged once, and replaced in training by the next one of the order; in
     evaluation it is not valid. The iterators raise UserError when more than HANDFUL images, and
-    more than `damaged_share` of those that this process has seen, are damaged, or if a file of
-    records is.
+    more than `damaged_share` of those that this process has seen, are damaged, if a file of records
+    is, and for a label that is none of the classes.
     """
 
     def __init__(
@@ -66,10 +63,11 @@ class Stream:
         stop: int,
         size: int,
         damaged_share: float,
+        classes: int,
         augment: bool = True,
     ):
         self.records, self.start, self.stop, self.size = records, start, stop, size
-        self.damaged_share, self.augment = damaged_share, augment
+        self.damaged_share, self.classes, self.augment = damaged_share, classes, augment
         self.seen = 0
         self.damaged: dict[int, Damage] = {}  # by number of the record
 
@@ -156,6 +154,8 @@ class Stream:
         """The label of an example of this part, once its image is cropped; or what is wrong."""
         number = self.start + index
         image, label, file_name = read(self.records, number)
+        if not 0 <= label < self.classes:
+            inspection.check_labels(self._where(number, file_name), np.array([label]), self.classes)
         try:
             crop(image)
         except crops.Undecodable as error:
@@ -210,10 +210,13 @@ class Stream:
             raise self._too_many(list(self.damaged.values()), self.seen)
 
     def _describe(self, damage: Damage) -> tuple[str, str]:
-        file, place = self.records.place(damage.number)
-        name = f' ({damage.file_name})' if damage.file_name else ''
+        return self._where(damage.number, damage.file_name), damage.reason
+
+    def _where(self, number: int, file_name: str) -> str:
+        file, place = self.records.place(number)
+        name = f' ({file_name})' if file_name else ''
         where = f'the image{name} in record {place} of {self.records.paths[file]}'
-        return f'{self.records.made.name}: {where}', damage.reason
+        return f'{self.records.made.name}: {where}'
 
     def _too_many(self, damaged: list[Damage], seen: int) -> UserError:
         where, reason = self._describe(damaged[-1])
@@ -244,44 +247,28 @@ def open_stream(
     classes = tfds_arrays.check(made, ('train',))
     train = Records(made, 'train')
     kept = sets.kept(name, len(train), validation_fraction)
-    test = _labelled_test(made)
+    test = Records(made, tested_split(made))
+    found = _fingerprint(train, test)
     return sets.Dataset(
-        Stream(train, 0, kept, size, damaged_share, augment),
-        Stream(train, kept, len(train), size, damaged_share),
-        Stream(test, 0, len(test), size, damaged_share),
+        Stream(train, 0, kept, size, damaged_share, classes, augment),
+        Stream(train, kept, len(train), size, damaged_share, classes),
+        Stream(test, 0, len(test), size, damaged_share, classes),
         classes,
         MEAN,
         STD,
+        {'name': name, 'version': str(made.version), 'fingerprint': found},
     )
 
 
-def read(records: Records, number: int) -> tuple[bytes, int, str]:
-    """(encoded image, label, name of the original file or '') of an example.
-
-    The message is read as it is: TFDS's own parser takes 30 times as long. Raises UserError that
-    names the file if it is damaged.
-    """
-    record = records[number]
-    try:
-        feature = tf_example_pb2.Example.FromString(record).features.feature
-        (image,), (label,) = feature['image'].bytes_list.value, feature['label'].int64_list.value
-    except (DecodeError, ValueError) as error:
-        raise records.damaged(number, f'a record is no example of the set ({error})') from error
-    names = feature['file_name'].bytes_list.value
-    return image, label, names[0].decode(errors='replace') if names else ''
-
-
-def _labelled_test(made: tfds.core.DatasetBuilder) -> Records:
-    """Split 'test' or 'validation'. TFDS gives the examples of a test without labels label -1."""
-    for split in ('test', 'validation'):
-        if split in made.info.splits:
-            records = Records(made, split)
-            if read(records, 0)[1] >= 0:
-                return records
-    raise UserError(
-        f"data set {made.name!r} has no split 'test' or 'validation' with labels: "
-        f'{list(made.info.splits)}'
+def _fingerprint(*splits: Records) -> str:
+    """Of the files' sizes and counts, and of the first and last record of each split."""
+    files = (
+        f'{path.name} {count} {path.stat().length}'
+        for records in splits
+        for path, count in zip(records.paths, records.counts, strict=True)
     )
+    ends = (records[number] for records in splits for number in (0, len(records) - 1))
+    return inspection.fingerprint((*files, *ends))
 
 
 def _rows(batch_size: int, share: tuple[int, int]) -> int:

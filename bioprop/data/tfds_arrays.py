@@ -17,15 +17,20 @@ from tensorflow_datasets.core import read_only_builder
 
 from bioprop.data import records
 from bioprop.errors import UserError, unknown
+from bioprop.paths import readable
 
 USUAL = ('mnist_mini', 'mnist', 'fashion_mnist', 'cifar10', 'imagenet2012')  # of some 300
+DESCRIPTION = 'dataset_info.json'  # of a prepared set: NAME/VERSION/dataset_info.json
 
 
 def root(data_dir: str | None = None) -> str:
-    """The folder that holds prepared sets: data_dir, TFDS_DATA_DIR or ~/tensorflow_datasets."""
-    return os.path.expanduser(
-        data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
-    )
+    """The folder that holds prepared sets: data_dir, TFDS_DATA_DIR or ~/tensorflow_datasets.
+
+    Raises UserError for an address that is not read.
+    """
+    if data_dir:
+        return readable(data_dir, 'config.data_dir')
+    return readable(os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets', 'TFDS_DATA_DIR')
 
 
 def find(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
@@ -34,15 +39,20 @@ def find(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     Raises UserError for a set that is neither, or if its description cannot be read.
     """
     known = tfds.list_builders(with_community_datasets=False)
+    folder = root(data_dir)
     try:
         if re.split('[/:]', name)[0] in known:
-            return tfds.builder(name, data_dir=root(data_dir), try_gcs=False)
-        return read_only_builder.builder_from_files(name, data_dir=root(data_dir))
+            return tfds.builder(name, data_dir=folder, try_gcs=False)
+        return read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError as error:
-        near = difflib.get_close_matches(name.lower(), known)
-        raise unknown('data set', name, near or USUAL) from error
+        near = difflib.get_close_matches(name.lower(), [*known, *_prepared(folder)])
+        refusal = unknown('data set', name, near or USUAL)
+        raise UserError(f'{refusal} {_told(folder)}') from error
+    except ImportError as error:
+        reason = str(error).rpartition(': ')[2]  # tfds names the set and all its arguments first
+        raise UserError(f'data set {name!r} in {folder}: {reason}') from error
     except (ValueError, AssertionError, OSError, ParseError) as error:
-        raise UserError(f'data set {name!r} in {root(data_dir)}: {error}') from error
+        raise UserError(f'data set {name!r} in {folder}: {error}') from error
 
 
 def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
@@ -53,11 +63,41 @@ def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     made = find(name, data_dir)
     if not made.info.splits:
         raise UserError(
-            f'data set {name!r} is not prepared in {made.data_dir}. Prepare it once with\n'
+            f'data set {name!r} is not prepared in {made.data_dir}. '
+            f'{_elsewhere(name, root(data_dir))} Prepare it once with\n'
             f"  pip install -e '.[prepare]' && python -m bioprop.data.prepare {name}\n"
             'or name the folder that holds it: --config.data_dir=DIR or TFDS_DATA_DIR=DIR'
         )
     return made
+
+
+def _elsewhere(name: str, folder: str) -> str:
+    """Where a set may have been meant that is not in its place: another version, another level."""
+    here = epath.Path(folder)
+    versions = sorted(path.parent.name for path in here.glob(f'{name}/*/{DESCRIPTION}'))
+    if versions:
+        return (
+            f'There is version {", ".join(versions)}: to take it, set '
+            f'--config.dataset={name}:{versions[-1]} --config.paper_dataset={name}.'
+        )
+    above = [(here, here.parent), (here.parent, here.parent.parent)]
+    levels = [up for place, up in above if place.name == name]
+    levels += [path.parent.parent.parent for path in here.glob(f'*/{name}/*/{DESCRIPTION}')]
+    for level in levels:
+        if name in _prepared(str(level)):
+            return f'It lies in another level: --config.data_dir={level}.'
+    return _told(folder)
+
+
+def _prepared(folder: str) -> list[str]:
+    return sorted(
+        {path.parent.parent.name for path in epath.Path(folder).glob(f'*/*/{DESCRIPTION}')}
+    )
+
+
+def _told(folder: str) -> str:
+    sets = _prepared(folder)
+    return f'{folder} holds {", ".join(sets)}.' if sets else f'{folder} holds no prepared set.'
 
 
 def load(
@@ -65,11 +105,13 @@ def load(
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], int]:
     """({'train': (images, labels), 'test': ...}, classes): uint8 (n, h, w, c) and int32 (n,).
 
-    Raises UserError for a set without those splits and features, or for damaged files.
+    The test images are those of `records.tested_split`. Raises UserError for a set without such
+    splits and features, or for damaged files.
     """
-    made, splits = builder(name, data_dir), ('train', 'test')
-    classes = check(made, splits)
-    return {split: _arrays(made, split) for split in splits}, classes
+    made = builder(name, data_dir)
+    classes = check(made, ('train',))
+    splits = {'train': 'train', 'test': records.tested_split(made)}
+    return {part: _arrays(made, split) for part, split in splits.items()}, classes
 
 
 def check(made: tfds.core.DatasetBuilder, splits: Iterable[str]) -> int:

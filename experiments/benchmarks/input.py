@@ -17,7 +17,8 @@ import numpy as np
 from absl import flags
 
 from bioprop.data import crops
-from bioprop.data.stream import RUN, Stream, open_stream, read
+from bioprop.data.records import read
+from bioprop.data.stream import RUN, Stream, open_stream
 from bioprop.provenance import cores
 from experiments.benchmarks import photographs, timing
 
