@@ -1,15 +1,16 @@
 """Eight virtual CPU devices, no silent broadcasting, and double precision where a test asks.
 
 What one process of a test run has compiled, the others read: workers, and the programs that tests
-start. Their cache is a folder of that run alone.
+start. Their cache is a folder of that run alone, unless JAX_COMPILATION_CACHE_DIR names one.
 """
 
 import os
 import shutil
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
-if 'PYTEST_XDIST_WORKER' not in os.environ:  # before JAX reads it; workers inherit it
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # before JAX reads it; workers inherit it
     os.environ |= {
         'JAX_COMPILATION_CACHE_DIR': tempfile.mkdtemp(prefix='bioprop-tests-'),
         'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
@@ -38,9 +39,10 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
 def pytest_unconfigure(config):
-    """The first process ends last, and takes the cache with it."""
-    if 'PYTEST_XDIST_WORKER' not in os.environ:
-        shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
+    """The first process ends last, and takes the cache of this run with it."""
+    cache = Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
+    if 'PYTEST_XDIST_WORKER' not in os.environ and cache.name.startswith('bioprop-tests-'):
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -611,3 +611,17 @@ def test_an_autoencoder_can_be_looked_into(x64):
     p = problem('sdtp', network=network, loss=losses.squared_error)
     found = measure(p, *DIAGNOSTICS)
     assert all(np.isfinite(value) for value in found.values())
+
+
+def test_of_a_batch_in_parts_the_first_is_measured(x64):
+    learner, state = make_learner('dtp'), random_state(make_learner('dtp'))
+    names = step.Diagnosis(('signal', 'reconstruction'), 1)
+    batch = make_images().at(jnp.arange(12)).batch() | {'index': jnp.arange(12)}
+
+    def measured(parts, batch):
+        made = learner._replace(diagnosis=names, accumulate=parts)
+        return step.diagnose(made, state, batch, make_hparams())
+
+    first = measured(1, jax.tree.map(lambda x: x[:4], batch))
+    chex.assert_trees_all_close(measured(3, batch), first, rtol=1e-12)
+    assert any(abs(first[name] - whole) > 1e-6 for name, whole in measured(1, batch).items())

@@ -155,6 +155,14 @@ def test_clip_bounds_the_global_norm(x64):
     close(trajectory(clipped, [small], weights), {'a': jnp.array([-0.06]), 'b': jnp.array([-0.08])})
 
 
+def test_the_gradient_is_clipped_and_not_the_direction(x64):
+    """Adam's first direction is g / (|g| + eps) of the clipped g = (3, 4) / 5."""
+    params = {'w': jnp.zeros(2)}
+    made = optim.optimizer('adam', 0.1, clip=1.0, eps=0.1)
+    found, _ = made.update({'w': jnp.array([3.0, 4.0])}, made.init(params), params)
+    close(found['w'], -0.1 * np.array([0.6 / 0.7, 0.8 / 0.9]))
+
+
 def test_unknown_optimizer_or_option_is_a_user_error():
     with pytest.raises(UserError, match='adamm'):
         optim.optimizer('adamm', 0.1)
@@ -328,6 +336,34 @@ def test_each_step_of_each_pass_augments_by_a_key_of_its_own_that_no_rule_gets()
         keys.add(bytes(seen.astype(jnp.uint8)))
     assert len(keys) == 9
     assert not keys & of_rules
+
+
+def test_the_order_of_a_pass_is_drawn_from_a_key_that_no_step_gets():
+    """An image is its example's number, and the rule adds it up: one example a step."""
+    examples = 23
+
+    def updates(network, weights, states, context):
+        return {'forward': ({'kernel': -states[0].T, 'bias': jnp.zeros(1)},), 'feedback': ()}
+
+    rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
+    optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
+    learner = step.Learner(feedforward((1,), (), 1), rule, softmax_cross_entropy, optimizers)
+    number = jnp.arange(examples)
+    images = step.Images(
+        number[:, None].astype(jnp.uint8), jnp.zeros_like(number), jnp.zeros(1), jnp.ones(1)
+    )
+    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), 1, 1))
+    state, seen = step.init_state(learner, jax.random.key(0), {}), []
+    for _ in range(3 * examples):
+        before = state.weights['forward'][0]['kernel']
+        state, _ = run(state, images, {})
+        seen.append(round(float((state.weights['forward'][0]['kernel'] - before)[0, 0])))
+    orders = {tuple(seen[first : first + examples]) for first in range(0, len(seen), examples)}
+    assert len(orders) == 3
+    assert all(sorted(order) == list(range(examples)) for order in orders)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, jnp.arange(len(seen)))
+    of_steps = jax.vmap(jax.random.permutation, (0, None))(keys, number)
+    assert not orders & set(map(tuple, of_steps.tolist()))
 
 
 def test_eight_devices_equal_one_on_augmented_images(x64):
