@@ -120,7 +120,7 @@ class Checkpoints:
     def _compare(self, step: int, like: Any) -> None:
         """Raises UserError if the checkpoint is not of such a state: orbax casts, and says less."""
         held = _arrays(self._manager.item_metadata(step).tree)
-        wanted = _arrays(jax.eval_shape(_without_keys, like))
+        wanted = _arrays(_without_keys(like))
         names = [name for name in wanted | held if wanted.get(name) != held.get(name)]
         if not names:
             return
@@ -186,11 +186,11 @@ def read_all(folder: Path, like: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _without_keys(tree: Any) -> Any:
-    """A state as it is saved: the keys of random numbers as their data."""
+    """The arrays of a state as they are saved: of the keys of random numbers, their data."""
 
     def data(leaf):
         typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key_data(leaf) if typed else leaf
+        return jax.eval_shape(jax.random.key_data, leaf) if typed else leaf
 
     return jax.tree.map(data, tree)
 
