@@ -9,6 +9,7 @@ import jax
 
 from bioprop import diagnostics, networks, reference, rules
 from bioprop.config import KINDS, OF_RULES, OPTIONS, SIDES, Config, whole
+from bioprop.data import tfds_arrays
 from bioprop.errors import UserError, unknown
 from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
@@ -44,13 +45,15 @@ def resolve(config: Config) -> dict[str, Any]:
     """The configuration with nothing left open, as a plain dictionary.
 
     Raises UserError for a key that neither bioprop nor the rule reads, for a value that is out of
-    range or of no known name, and for a hyperparameter that the rule needs and that neither the
-    config nor the chosen source gives.
+    range or of no known name, for a data set that is nowhere, and for a hyperparameter that the
+    rule needs and that neither the config nor the chosen source gives.
     """
     resolved = whole(config).to_dict()
     _check_keys(resolved)
     _check(resolved)
     dataset = resolved['dataset']
+    if dataset not in tfds_arrays.USUAL:
+        tfds_arrays.find(dataset, resolved['data_dir'])
     if resolved['paper_dataset'] is None:
         resolved['paper_dataset'] = PAPER_SETS.get(dataset, dataset)
     if resolved['augment'] is None:

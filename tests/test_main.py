@@ -185,7 +185,7 @@ def test_argument_string_equals_override(tmp_path):
         (['--config.auxiliary_units=5'], ['ao_sdtp']),
         (['--config.dataset=kmnist'], ['--config.paper_dataset=mnist']),
         (['--config.dataset=cifar10', '--config.data_dir=/nowhere'], ['prepare cifar10']),
-        (['--config.dataset=mnits'], ['mnits', 'mnist']),
+        (['--config.dataset=mnits'], ["no data set 'mnits'", "did you mean 'mnist'"]),
         (['--config.batch_size=100000'], ['batch_size']),
         (['--config.paper_dataset=none'], ['--config.lr=VALUE']),
         (['--config.rule=pathlib:Path'], ['bioprop.Rule']),
