@@ -9,7 +9,8 @@ hyperparameters=published|tuned, diagnostics=cheap (what the rule does, measured
 keys stand, with their meaning, in bioprop/config.py.
 
 Several machines run the same command with --distributed; on Slurm and on TPU pods they find each
-other, elsewhere --coordinator, --processes and --process say how. They must share the workdir.
+other, elsewhere --coordinator, --processes and --process say how, and --wait_seconds for how long
+one waits for the others. They must share the workdir.
 
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
 events, checkpoints/ and summary.json (errors in percent). --dry_run trains nothing: it prints
@@ -20,9 +21,10 @@ from absl import flags
 
 from bioprop import config_file, dry_run
 from bioprop.command_line import DRY_RUN, run
-from bioprop.parallel import join
+from bioprop.errors import UserError
 from bioprop.paths import local
 from bioprop.resolve import resolve
+from bioprop.team import join
 from bioprop.train import train
 from bioprop.workdir import default_workdir
 
@@ -32,8 +34,9 @@ WORKDIR = flags.DEFINE_string(
 )
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'One of several processes of a run.')
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0.')
-PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.')
-PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.')
+PROCESSES = flags.DEFINE_integer('processes', None, 'How many there are.', 1)
+PROCESS = flags.DEFINE_integer('process', None, 'Which of them this is, from 0.', 0)
+WAIT_SECONDS = flags.DEFINE_integer('wait_seconds', 300, 'For the other processes, at most.', 1)
 flags.declare_key_flag('dry_run')
 flags.adopt_module_key_flags(dry_run)
 
@@ -41,8 +44,11 @@ flags.adopt_module_key_flags(dry_run)
 def main(argv: list[str]) -> None:
     """Trains, or says what training would cost."""
     config = config_file.configuration()
+    places = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
     if DISTRIBUTED.value:
-        join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        join(*places, WAIT_SECONDS.value)
+    elif places != (None, None, None):
+        raise UserError('--coordinator, --processes and --process belong to --distributed')
     config = resolve(config)
     if DRY_RUN.value:
         return dry_run.dry_run(config)

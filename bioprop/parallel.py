@@ -9,25 +9,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from bioprop.errors import UserError
-
 AXIS = 'devices'
 MODES = ('pmap', 'shard_map')
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
-
-
-def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Joins the other processes of a run; None stands for what the cluster tells.
-
-    Raises UserError if they cannot be found.
-    """
-    try:
-        jax.distributed.initialize(coordinator, processes, process)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f'--distributed: the other processes cannot be joined ({error}). Outside a cluster '
-            'that JAX knows give --coordinator=HOST:PORT --processes=COUNT --process=NUMBER.'
-        ) from error
 
 
 def mesh(devices: list[jax.Device]) -> Mesh:
