@@ -239,9 +239,4 @@ def _size(count):
 
 
 def _seconds(time):
-    if time >= 60:
-        return clock(time)
-    for unit, scale in (('s', 1), ('ms', 1e3), ('us', 1e6)):
-        if time * scale >= 1:
-            return f'{time * scale:.3g} {unit}'
-    return '-'
+    return clock(time) if time >= 1e-6 else '-'

@@ -107,9 +107,15 @@ class Metrics:
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss"""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
+    """h:mm:ss; below a minute three digits and a unit."""
+    digits = float(f'{seconds:.3g}')
+    if digits >= 60:
+        minutes, seconds = divmod(round(seconds), 60)
+        return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
+    for unit, scale in (('s', 1), ('ms', 1e3), ('us', 1e6)):
+        if digits * scale >= 1:
+            return f'{digits * scale:.3g} {unit}'
+    return '0 s'
 
 
 class Console:

@@ -82,15 +82,14 @@ def make(
     }
     study = launch.open_study(f'studies/{program.split(".")[-1]}_{dataset}_{net}', purpose)
     study.work(together([planned[name].plan for name in chosen]))
-    show(study, planned, published, launch.command(program, argv))
+    show(study, planned, chosen, published, launch.command(program, argv))
 
 
-def show(study: Study, planned: dict[str, Search], published: dict, line: str) -> None:
-    """Prints the table of all rows, finished or not, and writes it beside the runs."""
-    rows = [
-        tables.row(name, search, published.get(name), study.result)
-        for name, search in planned.items()
-    ]
+def show(
+    study: Study, planned: dict[str, Search], chosen: list[str], published: dict, line: str
+) -> None:
+    """Prints the table of the rows that were chosen or have runs, and writes it beside these."""
+    rows = tables.rows(planned, chosen, published, study.result)
     print(tables.page(rows), end='')
     out = local(OUT.value, '--out') if OUT.value else study.folder / 'table'
     content = {'command': line, **made_with(load(study.folder)), 'rows': tables.as_records(rows)}

@@ -13,6 +13,7 @@ from bioprop import reference, resolve
 from bioprop.config import paper
 from bioprop.search import Search
 from bioprop.study import Config, Result
+from bioprop.writers import clock
 
 RULES = {
     'bp': ('parallel',),
@@ -120,6 +121,14 @@ def row(name: str, search: Search, published: dict[str, float] | None, result: R
     )
 
 
+def rows(
+    searches: dict[str, Search], chosen: Iterable[str], published: dict, result: Result
+) -> list[Row]:
+    """The rows that were chosen, and others that have runs."""
+    known = [row(name, search, published.get(name), result) for name, search in searches.items()]
+    return [each for each in known if each.name in chosen or each.runs]
+
+
 def shown(value: Spread | float | None, digits: int = 2) -> str:
     """With so many digits after the point, and the deviation where there is one."""
     match value:
@@ -143,7 +152,7 @@ COLUMNS = {
     'seeds': lambda row: row.test.seeds if row.test else 0,
     'runs': lambda row: row.runs,
     'diverged': lambda row: row.diverged,
-    'hours': lambda row: f'{row.hours:.2f}',
+    'time': lambda row: clock(3600 * row.hours),
 }
 
 

@@ -15,6 +15,7 @@ from bioprop.config import paper
 from bioprop.errors import UserError
 from bioprop.resolve import resolve
 from bioprop.search import Rung, Search
+from bioprop.writers import clock
 from experiments import publish, table, tables
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,32 @@ def test_files_hold_the_same_numbers():
     assert '1.48' in text
 
 
+@pytest.mark.parametrize(
+    ('seconds', 'shown'),
+    [
+        (0, '0 s'),
+        (2e-5, '20 us'),
+        (0.0421, '42.1 ms'),
+        (0.9997, '1 s'),  # not 1e+03 ms
+        (3.14159, '3.14 s'),
+        (59.94, '59.9 s'),
+        (59.97, '0:01:00'),
+        (119.6, '0:02:00'),
+        (3600 + 23 * 60 + 4.4, '1:23:04'),
+        (100 * 3600, '100:00:00'),
+    ],
+)
+def test_a_time_has_digits_however_short_it_is(seconds, shown):
+    assert clock(seconds) == shown
+
+
+def test_short_rows_have_a_time():
+    rows = [row_of('bp', [1.0])._replace(hours=4.2 / 3600), row_of('fa', [1.0])]
+    cells = [line.split()[-2:] for line in tables.text(rows).splitlines()[2:]]
+    assert cells[0] == ['4.2', 's']
+    assert cells[1][1] == '1:00:00'  # two runs of 1800 s
+
+
 def test_records_are_the_rows():
     rows = [row_of('bp', [1.0, 2.0], {'train': 0.0, 'test': 1.48}), row_of('fa', [])]
     read = tables.from_records(json.loads(json.dumps(tables.as_records(rows))))
@@ -157,7 +184,7 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     done = launch(*arguments, '--configurations=3', f'--study={study}')
     assert done.returncode == 0, done.stderr
     made = json.loads((study / 'table.json').read_text())
-    (bp, *others) = made['rows']
+    (bp,) = made['rows']
     lines = [json.loads(line) for line in (study / 'results.jsonl').read_text().splitlines()]
     tests = [
         line['summary']['test_error_at_best_validation']
@@ -166,7 +193,8 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     ]
     assert bp['test']['mean'] == pytest.approx(sum(tests) / 2)
     assert (bp['runs'], bp['test']['seeds'], len(lines)) == (5, 2, 5)
-    assert all(row['test'] is None for row in others)
+    table = done.stdout[done.stdout.rindex('paper test') :].splitlines()
+    assert [line.split()[0] for line in table[2:]] == ['bp']
     assert '--study' not in made['command']
     assert made['command'].startswith('python -m experiments.table1 --dataset=mnist_mini')
     assert (study / 'table.md').exists()
@@ -177,9 +205,24 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
         *arguments, '--configurations=1', f'--winners_of={study / "table.json"}', f'--study={again}'
     )
     assert done.returncode == 0, done.stderr
-    (bp_again, *_) = json.loads((again / 'table.json').read_text())['rows']
+    (bp_again,) = json.loads((again / 'table.json').read_text())['rows']
     assert bp_again['test'] == bp['test']  # the same settings and seeds
     assert bp_again['runs'] == 2
+
+
+def test_a_table_has_the_rows_asked_for_and_those_with_runs():
+    searches = {
+        name: search()._replace(config=resolve(paper('mnist', name)))
+        for name in ('bp', 'fa', 'dfa')
+    }
+
+    def result(config):  # another process has worked on dfa
+        return summary(3.0) if config['rule'] == 'dfa' else None
+
+    found = tables.rows(searches, ['fa'], {'fa': {'test': 1.85}}, result)
+    assert [(row.name, row.runs, row.paper_test) for row in found] == [
+        ('fa', 0, 1.85), ('dfa', 4, None),
+    ]  # fmt: skip
 
 
 def test_a_wrong_row_ends_in_one_message(tmp_path):
