@@ -14,6 +14,12 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # before JAX reads it; workers inhe
         'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     }
+    # Half to a quarter of the time that JAX 0.10 takes to compile; 0.12 has no such emitters.
+    os.environ.setdefault(
+        'XLA_FLAGS',
+        '--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters '
+        '--xla_cpu_parallel_codegen_split_count=1',
+    )
 
 import jax
 import pytest
