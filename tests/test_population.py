@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from problems import CLASSES, IN_SHAPE, numpy
 
 from bioprop import crowd, population, step
@@ -28,23 +27,6 @@ pytestmark = pytest.mark.usefixtures('quick')
 TIMES = ('seconds', 'examples_per_second')
 MEMBERS, STEPS = 8, 4  # of a pass
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(tmp_path_factory):
-    """Equal programs are compiled once for all tests here."""
-    options = {
-        'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-        'jax_persistent_cache_min_compile_time_secs': 0,
-        'jax_persistent_cache_min_entry_size_bytes': -1,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for values in (options, before):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if values is options:
-            yield
 
 
 def slow(*values):
