@@ -163,6 +163,12 @@ def test_the_gradient_is_clipped_and_not_the_direction(x64):
     close(found['w'], -0.1 * np.array([0.6 / 0.7, 0.8 / 0.9]))
 
 
+@pytest.mark.parametrize('name', ['lbfgs', 'polyak_sgd', 'scale_by_learning_rate', 'clip', 'chain'])
+def test_what_is_no_optimizer_by_gradients_is_refused(name):
+    with pytest.raises(UserError, match=name):
+        optim.optimizer(name, 0.1)
+
+
 def test_unknown_optimizer_or_option_is_a_user_error():
     with pytest.raises(UserError, match='adamm'):
         optim.optimizer('adamm', 0.1)
