@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 
+import jax
 from absl import app, flags, logging
 
 from bioprop import config_file
@@ -29,8 +30,23 @@ def run(
             fail(f'{error.filename or "disk"}: {error.strerror or error}. What was saved is kept.')
         except KeyboardInterrupt:
             fail('interrupted; run the same command to resume', status=130)
+        except Exception:
+            _check_devices()  # any use of JAX ends in an exception of some kind without one
+            raise
 
     app.run(guarded, flags_parser=functools.partial(_parse, choices, passes_on))
+
+
+def _check_devices() -> None:
+    """Ends the program if JAX finds no device: JAX_PLATFORMS may name what is not there."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = f'JAX_PLATFORMS={jax.config.jax_platforms}' if jax.config.jax_platforms else 'JAX'
+        fail(
+            f'{asked} finds no device here ({str(error) or "its plugin is not installed"}). Set '
+            "JAX_PLATFORMS=cpu, or install JAX for the hardware, such as pip install 'jax[cuda13]'"
+        )
 
 
 def _parse(choices: Sequence[str], passes_on: bool, argv: list[str]) -> list[str]:

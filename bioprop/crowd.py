@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from bioprop.parallel import DIVIDED, mesh, place
+from bioprop.parallel import DIVIDED, compiled, mesh, place
 
 # Members side by side. A core of a CPU is filled by one; elsewhere as many as there are.
 WIDTH = {'cpu': 1}
@@ -97,7 +97,7 @@ class Crowd:
                 donate_argnums=given_away,
                 devices=jax.local_devices()[: self.devices],
             )
-        return program.lower(own[0], own[1:], shared).compile()
+        return compiled(program, own[0], own[1:], shared)
 
 
 def program_bytes(compiled: jax.stages.Compiled) -> int:

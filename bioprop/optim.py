@@ -6,6 +6,7 @@ population of configurations can share one compiled program.
 
 import inspect
 
+import jax
 import optax
 
 from bioprop.errors import UserError, unknown
@@ -36,10 +37,13 @@ def optimizer(
         raise UserError(
             f'optax has no optimizer {name!r} with {sorted(options)}: {error}'
         ) from error
-    return optax.chain(
+    chain = optax.chain(
         optax.identity() if clip is None else optax.clip_by_global_norm(clip),
         direction,
         optax.scale(-1.0),
         optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )
+    # optax mixes types, also where JAX is told to refuse it in a rule.
+    promoting = jax.numpy_dtype_promotion('standard')
+    return chain._replace(init=promoting(chain.init), update=promoting(chain.update))

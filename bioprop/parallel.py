@@ -14,6 +14,11 @@ MODES = ('pmap', 'shard_map')
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
 
 
+def compiled(program: Callable, *arguments: Any) -> Callable:
+    """A jitted program for these arguments; itself where JAX compiles nothing (JAX_DISABLE_JIT)."""
+    return program if jax.config.jax_disable_jit else program.lower(*arguments).compile()
+
+
 def mesh(devices: list[jax.Device]) -> Mesh:
     """Devices on one axis, in their order: those of a process stand together."""
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
@@ -81,7 +86,7 @@ class Replicas(NamedTuple):
         to the results; pmap keeps them.
         """
         if len(self.devices) == 1:
-            return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
+            return compiled(jax.jit(function, donate_argnums=donate), *arguments)
         if self.mode == 'pmap':
             return self._pmap(function, arguments, divided)
         whole = len(arguments) - divided
@@ -92,7 +97,7 @@ class Replicas(NamedTuple):
             out_specs=WHOLE,
             check_vma=False,
         )
-        return jax.jit(mapped, donate_argnums=donate).lower(*arguments).compile()
+        return compiled(jax.jit(mapped, donate_argnums=donate), *arguments)
 
     def _pmap(self, function, arguments, divided):
         whole = len(arguments) - divided
@@ -105,7 +110,7 @@ class Replicas(NamedTuple):
         )
         places = jnp.arange(len(self.local))
         if not self.several_processes:  # pmap compiles ahead for the shapes of all processes
-            mapped = mapped.lower(places, *arguments).compile()
+            mapped = compiled(mapped, places, *arguments)
         return lambda *arguments: mapped(places, *arguments)
 
     def meet(self, place: str) -> None:

@@ -315,6 +315,33 @@ def test_several_devices_give_the_same_run(finished, tmp_path):
         assert abs(four[name] - one[name]) < 1
 
 
+@pytest.mark.parametrize('platform', ['rocm', 'nonsense'])
+def test_a_platform_that_is_not_here_is_named(tmp_path, platform):
+    refused(bioprop(tmp_path / 'run', JAX_PLATFORMS=platform), f'JAX_PLATFORMS={platform}', 'cpu')
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        {'JAX_DISABLE_JIT': '1'},
+        {'JAX_NUMPY_DTYPE_PROMOTION': 'strict', 'JAX_NUMPY_RANK_PROMOTION': 'raise'},
+        {'JAX_DEBUG_NANS': '1', 'JAX_ENABLE_X64': '1'},
+    ],
+    ids=' '.join,
+)
+def test_jaxs_flags_for_finding_faults_change_no_run(finished, tmp_path, flags):
+    """But for rounding: one epoch of nine steps."""
+    done = bioprop(tmp_path / 'run', '--config.epochs=1', **flags)
+    assert done.returncode == 0, done.stderr
+    losses = [
+        json.loads((folder / 'metrics.jsonl').read_text().splitlines()[0])['loss']
+        for folder in (tmp_path / 'run', finished[0])
+    ]
+    precision = 0.2 if 'JAX_ENABLE_X64' in flags else 1e-5  # other random numbers
+    np.testing.assert_allclose(*losses, rtol=precision)
+
+
 def test_autoencoder_reports_losses(tmp_path):
     done = bioprop(tmp_path / 'run', '--config.loss=squared_error')
     assert done.returncode == 0, done.stderr
