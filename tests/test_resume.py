@@ -17,6 +17,7 @@ import pytest
 from bioprop.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
+QUICK = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster
 TIMES = ('seconds', 'examples_per_second')
 
 
@@ -69,7 +70,7 @@ def outcome(workdir):
 @pytest.mark.parametrize('schedule', ['parallel', 'alternating', 'alternating_step'])
 def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
-    subprocess.run(command(calm, schedule), cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command(calm, schedule), cwd=ROOT, env=QUICK, check=True, capture_output=True)
     total = len((calm / 'metrics.jsonl').read_text().splitlines())
 
     # Two kills at random; in the alternating schedule one in each of the first epoch's passes.
@@ -79,10 +80,12 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
         kills = [dice.randrange(1, 3), dice.randrange(4, 6)]
     for reached in kills:
         with subprocess.Popen(
-            command(stormy, schedule), cwd=ROOT, stdout=subprocess.DEVNULL
+            command(stormy, schedule), cwd=ROOT, env=QUICK, stdout=subprocess.DEVNULL
         ) as run:
             kill_when(run, stormy, reached, dice.uniform(0, 0.02))
-    done = subprocess.run(command(stormy, schedule), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command(stormy, schedule), cwd=ROOT, env=QUICK, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert 'resumed at step' in done.stdout
 
@@ -106,12 +109,12 @@ def test_full_disk_stops_with_a_message_and_loses_nothing(tmp_path):
     try:
         run = command(disk / 'run', 'alternating')
         (disk / 'ballast').write_bytes(bytes(2_000_000))
-        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(run, cwd=ROOT, env=QUICK, capture_output=True, text=True)
         assert done.returncode == 1
         assert done.stderr.strip().startswith('bioprop: the disk of')
         assert 'Traceback' not in done.stderr
         subprocess.run(['mount', '-o', 'remount,size=64M', disk], check=True)
-        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(run, cwd=ROOT, env=QUICK, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     finally:
         subprocess.run(['umount', disk], check=True)
