@@ -20,6 +20,7 @@ from experiments.reconstruct import reconstructions
 from experiments.results import load, read, was_searched
 from experiments.rows import Method
 
+ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')
 
 
@@ -250,7 +251,7 @@ def test_the_command_takes_one_kind_and_ends_in_one_message(tmp_path):
     [
         ({}, True, 'not of an autoencoder'),
         ({'loss': 'squared_error'}, False, 'still in training'),
-        ({'loss': 'squared_error'}, True, 'no checkpoints'),
+        ({'loss': 'squared_error', **ADAM}, True, 'no checkpoints'),
     ],
 )
 def test_digits_need_a_finished_autoencoder_with_checkpoints(tmp_path, settings, ended, message):
