@@ -210,13 +210,9 @@ def test_a_damaged_study_is_named(content, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def search(tmp_path_factory):
+def search():
     """Starts a search of halving with populations of two: 4 trials, 2 of them longer, 2 seeds."""
-    environment = os.environ | {
-        'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
-        'JAX_COMPILATION_CACHE_DIR': str(tmp_path_factory.mktemp('compiled')),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    }  # fmt: skip
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true'}
     settings = {
         'dataset': 'mnist_mini', 'hidden': '(16,)', 'epochs': 3, 'batch_size': 500,
         'steps_per_call': 1, 'checkpoint_seconds': 0,
