@@ -240,7 +240,7 @@ def _records(workdir):
 def command(workdir, lr):
     return [
         sys.executable, '-m', 'bioprop.main', '--config=configs/mnist_bp.py:dataset=mnist_mini',
-        f'--workdir={workdir}', '--config.hidden=(8,)', '--config.epochs=30', '--config.seed=1',
+        f'--workdir={workdir}', '--config.hidden=(8,)', '--config.epochs=6', '--config.seed=1',
         '--config.checkpoint_seconds=0', '--config.steps_per_call=5', f'--config.lr={lr}',
     ]  # fmt: skip
 
