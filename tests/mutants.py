@@ -53,7 +53,6 @@ OPERATORS = {
     ast.Is: ast.IsNot, ast.IsNot: ast.Is,
 }  # fmt: skip
 CHANGEABLE = ast.expr | ast.AugAssign
-LEFT_ALONE = ast.Import | ast.ImportFrom | ast.Raise  # messages are for people
 NAMED = ast.FunctionDef | ast.ClassDef
 
 
@@ -101,15 +100,23 @@ def replaced(node: ast.AST, **fields) -> ast.AST:
     return new
 
 
+def left_alone(node: ast.AST) -> bool:
+    """Whether it is for readers, or a check that never fails: its changes would not be faults."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Raise() | ast.keyword('strict'):
+            return True
+        case ast.Assign([ast.Name(name)]):
+            return name.istitle()  # of a type
+    return False
+
+
 def places(node: ast.AST, function: str = '') -> Iterator[tuple]:
     """(parent, field, index or None, child, function) of all that may be changed below a node."""
     for field, value in ast.iter_fields(node):
         if field in ('annotation', 'returns', 'decorator_list'):
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(child, ast.AST) or isinstance(child, LEFT_ALONE):
-                continue
-            if getattr(child, 'arg', None) == 'strict':  # a check of zip's
+            if not isinstance(child, ast.AST) or left_alone(child):
                 continue
             if isinstance(child, CHANGEABLE):
                 yield node, field, index, child, function
