@@ -1,29 +1,30 @@
 """Plants faults in the package, one at a time, and names those that no test notices.
 
-python tests/mutants.py [FILE ...] [--most N] [--list]
+python tests/mutants.py [PATH ...] [--most N] [--list]
 
-FILE is one of GUARDS, by default all of them. Each change is made in a copy of the tree, and the
-tests that guard its file run there until the first of them fails. Changes that change nothing are
-in tests/mutants_equivalent.txt: a line each, 'FILE: CHANGE :: why'. --most takes a sample.
-Exits with 1 if a change went unnoticed.
+PATH is a file of GUARDS or a folder of them; by default all of them. Each change is made in a copy
+of the tree, where the tests that guard its file run until one fails. --most takes a sample, always
+the same one. Changes that change nothing are in tests/mutants_equivalent.txt, 'CHANGE :: why' in a
+line each, with the CHANGE that --list prints. Exits with 1 if a change went unnoticed.
 """
 
 import argparse
 import ast
 import copy
+import itertools
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 EQUIVALENT = Path(__file__).with_name('mutants_equivalent.txt')
-SECONDS = 900  # after which a change counts as noticed: it never ends
+SECONDS = 900  # after which tests count as failed: they never end
 LOCAL = ('test_local', 'test_linen', 'test_networks', 'test_testing')
 RULES = ('test_rules', 'test_objective', 'test_step', 'test_testing')
 # The tests that guard a file, those that notice most first.
@@ -51,79 +52,90 @@ OPERATORS = {
     ast.NotEq: ast.Eq, ast.And: ast.Or, ast.Or: ast.And, ast.In: ast.NotIn, ast.NotIn: ast.In,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is,
 }  # fmt: skip
+CHANGEABLE = ast.expr | ast.AugAssign
+NAMED = ast.FunctionDef | ast.ClassDef
 
 
 class Mutant(NamedTuple):
-    """A change of one line of a file."""
+    """A file with one change."""
 
     file: str
-    line: int
-    change: str  # 'EXPRESSION => EXPRESSION in STATEMENT'
-    source: str  # of the whole file, changed
-
-    def __str__(self):
-        return f'{self.file}:{self.line}: {self.change}'
+    change: str  # 'FILE: FUNCTION: the line as it is now'
+    source: str
 
 
-def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of an expression."""
+def changes(node: ast.AST, field: str) -> Iterator[ast.AST]:
+    """What may stand in the place of a node that is that field of another."""
+    if field in ('test', 'ifs') and not isinstance(node, ast.Compare | ast.UnaryOp):
+        yield ast.UnaryOp(ast.Not(), node)
     match node:
-        case ast.BinOp(op=op) | ast.BoolOp(op=op) if type(op) in OPERATORS:
+        case ast.BinOp(left, ast.BitOr(), right):  # of dictionaries
+            yield from (left, right)
+        case ast.BinOp(op=op) | ast.BoolOp(op=op) | ast.AugAssign(op=op) if type(op) in OPERATORS:
             yield replaced(node, op=OPERATORS[type(op)]())
         case ast.Compare(ops=[op]):
             yield replaced(node, ops=[OPERATORS[type(op)]()])
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            yield ast.Constant(value + 1)
-        case ast.Constant(value=bool() as value):
+        case ast.Constant(bool() as value):
             yield ast.Constant(not value)
-        case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
+        case ast.Constant(int() | float() as value):
+            yield ast.Constant(value + 1)
+        case ast.UnaryOp(ast.USub() | ast.Not(), operand):
             yield operand
-        case ast.IfExp(body=body, orelse=orelse):
-            yield body
-            yield orelse
-        case ast.Subscript(value=value, slice=ast.Slice()):
+        case ast.IfExp(_, body, orelse):
+            yield from (body, orelse)
+        case ast.Subscript(value, ast.Slice()):
             yield value
-        case ast.Call(args=[one]) if isinstance(node.func, ast.Attribute):
-            yield one  # jax.lax.stop_gradient(x), jnp.square(x), ...
+        case ast.Call(args=[one]) if not isinstance(one, ast.Starred):
+            yield one
         case ast.Call(args=[one, other, *rest]) if not isinstance(one, ast.Starred):
             yield replaced(node, args=[other, one, *rest])
-        case ast.Tuple(elts=[one, other, *rest], ctx=ast.Load()):
+        case ast.Tuple([one, other, *rest], ast.Load()):
             yield replaced(node, elts=[other, one, *rest])
 
 
 def replaced(node: ast.AST, **fields) -> ast.AST:
     """A copy of the node with other fields."""
     new = copy.copy(node)
-    for name, value in fields.items():
-        setattr(new, name, value)
+    vars(new).update(fields)
     return new
 
 
-def places(tree: ast.AST, within: ast.stmt | None = None) -> Iterator[tuple]:
-    """(parent, field, index or None, child, statement) of all expressions but annotations."""
-    for field, value in ast.iter_fields(tree):
+def left_alone(node: ast.AST) -> bool:
+    """Whether it is for readers, or a check that never fails: its changes would not be faults."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Raise() | ast.keyword('strict'):
+            return True
+        case ast.Assign([ast.Name(name)]):
+            return name.istitle()  # of a type
+    return False
+
+
+def places(node: ast.AST, function: str = '') -> Iterator[tuple]:
+    """(parent, field, index or None, child, function) of all that may be changed below a node."""
+    for field, value in ast.iter_fields(node):
         if field in ('annotation', 'returns', 'decorator_list'):
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(child, ast.Import | ast.ImportFrom | ast.Raise):
+            if not isinstance(child, ast.AST) or left_alone(child):
                 continue
-            if isinstance(child, ast.AST):
-                statement = child if isinstance(child, ast.stmt) else within
-                if isinstance(child, ast.expr) and not isinstance(tree, ast.Expr):
-                    yield tree, field, index, child, statement
-                yield from places(child, statement)
+            if isinstance(child, CHANGEABLE):
+                yield node, field, index, child, function
+            inner = f'{function}.{child.name}' if isinstance(child, NAMED) else function
+            yield from places(child, inner.removeprefix('.'))
 
 
 def mutants(file: str) -> Iterator[Mutant]:
     """Every change of a file, in its order."""
     tree = ast.parse((ROOT / file).read_text())
-    for parent, field, index, child, statement in places(tree):
-        for new in changes(child):
-            change = f'{told(child)} => {told(new)} in {told(statement)}'
+    lines = ast.unparse(tree).splitlines()
+    for parent, field, index, child, function in places(tree):
+        for new in changes(child, field):
             put(parent, field, index, new)
             source = ast.unparse(ast.fix_missing_locations(tree))
             put(parent, field, index, child)
-            yield Mutant(file, statement.lineno, change, source)
+            pairs = zip(lines, source.splitlines(), strict=True)
+            if changed := [new.strip() for old, new in pairs if old != new]:
+                yield Mutant(file, f'{file}: {function}: {changed[0]}', source)
 
 
 def put(parent: ast.AST, field: str, index: int | None, child: ast.AST) -> None:
@@ -134,24 +146,20 @@ def put(parent: ast.AST, field: str, index: int | None, child: ast.AST) -> None:
         getattr(parent, field)[index] = child
 
 
-def told(node: ast.AST) -> str:
-    """An expression or a statement in one line, without its body."""
-    if hasattr(node, 'body') and isinstance(node, ast.stmt):
-        node = replaced(node, body=[ast.Pass()], decorator_list=[], orelse=[])
-    return ' '.join(ast.unparse(ast.fix_missing_locations(node)).split())
+def found(paths: list[str], most: int) -> list[Mutant]:
+    """The changes of the files at these paths that should be noticed, or one of each stretch."""
+    files = [file for file in GUARDS if any(Path(file).is_relative_to(path) for path in paths)]
+    lines = EQUIVALENT.read_text().splitlines()
+    known = {line.rpartition(' :: ')[0] for line in lines}
+    every = {each.change: each for file in files for each in mutants(file)}
+    every = [each for each in every.values() if each.change not in known]
+    most, draw = min(most, len(every)), random.Random(0)
+    ends = [len(every) * number // most for number in range(most + 1)] if most else []
+    return [every[draw.randrange(*stretch)] for stretch in itertools.pairwise(ends)]
 
 
-def equivalent() -> set[str]:
-    """'FILE: CHANGE' of those that change nothing."""
-    lines = EQUIVALENT.read_text().splitlines() if EQUIVALENT.exists() else []
-    return {line.rpartition(' :: ')[0] for line in lines if ' :: ' in line}
-
-
-def noticed(mutant: Mutant, tree: Path) -> bool:
-    """Whether a test fails in a copy of the tree with this change."""
-    path = tree / mutant.file
-    path.write_text(mutant.source)
-    tests = [f'tests/{name}.py' for name in GUARDS[mutant.file]]
+def failing(tree: Path, tests: Iterable[str]) -> bool:
+    """Whether one of the tests fails in that copy of the tree, or they never end."""
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', '-p', 'no:cacheprovider']
     environment = os.environ | {
         'PYTHONPATH': str(tree),
@@ -162,43 +170,50 @@ def noticed(mutant: Mutant, tree: Path) -> bool:
     }
     try:
         done = subprocess.run(
-            [*command, *tests], cwd=tree, env=environment, timeout=SECONDS,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [*command, *(f'tests/{name}.py' for name in tests)], cwd=tree, env=environment,
+            timeout=SECONDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
+        print('no end:', end=' ')
         return True
-    finally:
-        shutil.copy(ROOT / mutant.file, path)
     return done.returncode != 0
 
 
+def missed(chosen: list[Mutant], tree: Path) -> int:
+    """How many of the changes no test notices; each is said."""
+    count = 0
+    for number, (file, change, source) in enumerate(chosen, start=1):
+        (tree / file).write_text(source)
+        noticed = failing(tree, GUARDS[file])
+        shutil.copy(ROOT / file, tree / file)
+        count += not noticed
+        print(f'{number}/{len(chosen)} {"noticed" if noticed else "MISSED"} {change}', flush=True)
+    return count
+
+
 def main() -> int:
-    """Runs what the command line names; the number of changes that nobody noticed, at most 1."""
+    """Runs what the command line names; 1 if a change went unnoticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('files', nargs='*', default=list(GUARDS), help=', '.join(GUARDS))
-    parser.add_argument('--most', type=int, help='changes tried, a sample')
+    parser.add_argument('paths', nargs='*', default=['bioprop'], help=', '.join(GUARDS))
+    parser.add_argument('--most', type=int, default=sys.maxsize, help='changes tried, a sample')
     parser.add_argument('--list', action='store_true', help='name the changes, try none')
     given = parser.parse_args()
-    if unknown := set(given.files) - set(GUARDS):
-        parser.error(f'no tests are known to guard {", ".join(sorted(unknown))}')
-    known = equivalent()
-    found = [each for file in given.files for each in mutants(file)]
-    found = [each for each in found if f'{each.file}: {each.change}' not in known]
-    if given.most and given.most < len(found):
-        found = sorted(random.Random(0).sample(found, given.most), key=str)
+    if given.most < 1:
+        parser.error('--most is a number from 1 on')
+    chosen = found(given.paths, given.most)
+    if not chosen:
+        parser.error(f'no tests are known to guard {", ".join(given.paths)}')
     if given.list:
-        print(*found, sep='\n')
+        print(*(each.change for each in chosen), sep='\n')
         return 0
-    missed = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / 'tree'
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns('.git', 'runs', 'studies'))
-        for number, mutant in enumerate(found, start=1):
-            good = noticed(mutant, tree)
-            missed += not good
-            print(f'{number}/{len(found)} {"noticed" if good else "MISSED "} {mutant}', flush=True)
-    print(f'{len(found) - missed} of {len(found)} changes were noticed')
-    return min(missed, 1)
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns('.*', 'runs', 'studies'))
+        if failing(tree, {test for each in chosen for test in GUARDS[each.file]}):
+            parser.error('the tests fail without any change')
+        count = missed(chosen, tree)
+    print(f'{len(chosen) - count} of {len(chosen)} changes were noticed')
+    return min(count, 1)
 
 
 if __name__ == '__main__':

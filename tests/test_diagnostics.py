@@ -625,3 +625,18 @@ def test_of_a_batch_in_parts_the_first_is_measured(x64):
     first = measured(1, jax.tree.map(lambda x: x[:4], batch))
     chex.assert_trees_all_close(measured(3, batch), first, rtol=1e-12)
     assert any(abs(first[name] - whole) > 1e-6 for name, whole in measured(1, batch).items())
+
+
+@pytest.mark.parametrize(('devices', 'examples'), [(1, 37), (4, 37), (4, 5)])
+def test_of_a_set_the_first_batch_is_measured(devices, examples, x64):
+    """Of a set that has less than that, images come again, each with a place of its own."""
+    diagnosis = step.Diagnosis(('signal', 'reconstruction'), 1)
+    learner = make_learner('dtp')._replace(diagnosis=diagnosis)
+    team, images = replicas(devices), make_images(examples)
+    arguments = team.place((random_state(learner), make_hparams(), images))
+    function = functools.partial(step.diagnose_part, learner, 12)
+    found = numpy(team.spread(function, arguments)(*arguments))
+    places = jnp.arange(12)
+    batch = images.at(places % examples).batch() | {'index': places}
+    expected = step.diagnose(learner, random_state(learner), batch, make_hparams())
+    chex.assert_trees_all_close(found, numpy(expected), rtol=1e-6, atol=1e-6)

@@ -71,7 +71,7 @@ def test_a_batch_in_parts_equals_it_as_a_whole(name, devices, parts, x64):
 
 
 def test_a_part_of_a_batch_is_all_that_is_alive_at_once():
-    """The temporaries of a step whose activations outweigh its weights, four parts for one."""
+    """The temporaries of a step whose activations outweigh its weights."""
     whole = make_learner('bp', hidden=(8,) * 6)
     images, hparams = make_images(4096), make_hparams()
     state = random_state(whole)
@@ -81,7 +81,9 @@ def test_a_part_of_a_batch_is_all_that_is_alive_at_once():
         compiled = jax.jit(function).lower(state, hparams, images).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporaries(whole._replace(accumulate=16)) < temporaries(whole) / 2
+    once = temporaries(whole)
+    assert temporaries(whole._replace(accumulate=2)) < 0.8 * once
+    assert temporaries(whole._replace(accumulate=16)) < 0.5 * once
 
 
 @pytest.mark.parametrize('name', RULES)

@@ -15,7 +15,7 @@ from bioprop import optim, parallel, step
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import softmax_cross_entropy
-from bioprop.rules import Rule
+from bioprop.rules import Rule, init_weights
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16
@@ -314,8 +314,11 @@ def bytes_of(key):
     return jax.lax.bitcast_convert_type(jax.random.key_data(key), jnp.uint8).reshape(8)
 
 
-def test_each_step_of_each_pass_augments_by_a_key_of_its_own_that_no_rule_gets():
-    """Images become the bytes of the key that they are augmented by; the rule adds them up."""
+def test_each_step_of_each_pass_augments_by_a_key_of_its_own():
+    """Images become the bytes of the key that they are augmented by; the rule adds them up.
+
+    No rule gets it, and the order of the pass is not drawn from it.
+    """
 
     def updates(network, weights, states, context):
         return {'forward': ({'kernel': -states[0][:1].T, 'bias': jnp.zeros(1)},), 'feedback': ()}
@@ -331,17 +334,20 @@ def test_each_step_of_each_pass_augments_by_a_key_of_its_own_that_no_rule_gets()
         jnp.zeros((7, 8), jnp.uint8), jnp.zeros(7, jnp.int32), jnp.zeros(8), jnp.ones(8)
     )
     run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), 2, 1))
-    state, keys, of_rules = step.init_state(learner, jax.random.key(0), {}), set(), set()
+    state, keys = step.init_state(learner, jax.random.key(0), {}), set()
+    of_rules, of_order = set(), set()
     for _ in range(9):  # three passes
         key = jax.random.fold_in(state.key, state.step)
         of_rules |= {bytes(bytes_of(k)) for k in (key, *jax.random.split(key, 9))}
         of_rules |= {bytes(bytes_of(jax.random.fold_in(key, l))) for l in range(9)}
+        of_pass = jax.random.fold_in(state.key, -1 - state.step // 3)
+        of_order |= {bytes(bytes_of(k)) for k in (of_pass, *jax.random.split(of_pass, 9))}
         before = state.weights['forward'][0]['kernel']
         state, _ = run(state, images, {})
         seen = jnp.round(state.weights['forward'][0]['kernel'] - before)
         keys.add(bytes(seen.astype(jnp.uint8)))
     assert len(keys) == 9
-    assert not keys & of_rules
+    assert not keys & (of_rules | of_order)
 
 
 def test_the_order_of_a_pass_is_drawn_from_a_key_that_no_step_gets():
@@ -435,3 +441,25 @@ def test_a_member_of_a_population_equals_the_run_alone(x64, quick):
     for member, (state, hparams) in enumerate(zip(states, settings, strict=True)):
         alone, _ = jax.jit(run)(state, hparams)
         close(jax.tree.map(lambda leaf, m=member: leaf[m], together.weights), alone.weights)
+
+
+# ------------------------------------------------------------------ the state
+
+
+def test_a_step_leaves_the_state_that_it_is_given_as_it_is():
+    """Not compiled too, where a dictionary is the caller's own."""
+    learner = make_learner('bp', hidden=())
+    state = random_state(learner)
+    before = numpy(jax.tree.map(lambda x: x, state))
+    after, _ = step.train_step(learner, (step.FORWARD,), state, make_batch(), make_hparams())
+    chex.assert_trees_all_equal(numpy(state), before)
+    assert_moved(state, after, 'forward')
+
+
+def test_the_first_weights_are_drawn_from_a_key_that_no_step_gets():
+    learner = make_learner('fa')
+    state = step.init_state(learner, jax.random.key(0), make_hparams())
+    first = jax.tree.leaves(state.weights)
+    for key in (state.key, *(jax.random.fold_in(state.key, number) for number in range(3))):
+        other = jax.tree.leaves(init_weights(key, learner.network, learner.rule))
+        assert all((a != b).any() for a, b in zip(first, other, strict=True) if a.any())
