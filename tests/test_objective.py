@@ -52,6 +52,14 @@ def test_value_and_aux_are_the_loss_and_the_logits(name, x64):
 
 
 @each_rule
+def test_without_a_gradient_it_is_the_same_value_and_aux(name, x64):
+    """The primal function of the custom_vjp is a path of its own."""
+    p = problem(name)
+    differentiated, _ = p.value_and_updates()
+    close(jax.jit(p.objective)(*p.arguments), differentiated)
+
+
+@each_rule
 def test_cotangent_scales_the_updates(name, x64):
     p = problem(name)
     tripled = jax.jit(jax.grad(lambda *arguments: 3 * p.objective(*arguments)[0]))(*p.arguments)
