@@ -40,7 +40,7 @@ GUARDS = {
     'bioprop/layers/window.py': LOCAL,
     'bioprop/rules/__init__.py': ('test_rules', 'test_config', 'test_own_net'),
     'bioprop/rules/backpropagation.py': RULES,
-    'bioprop/rules/base.py': (*RULES, 'test_config'),
+    'bioprop/rules/base.py': (*RULES, 'test_own_net'),
     'bioprop/rules/feedback_alignment.py': ('test_rules', 'test_dfa_blocks', 'test_diagnostics'),
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),
     'bioprop/rules/target_propagation.py': ('test_rules', 'test_diagnostics'),

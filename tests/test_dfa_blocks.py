@@ -73,6 +73,16 @@ def test_of_one_block_it_is_drawn_from_the_key_itself():
     chex.assert_trees_all_equal(numpy(weights['fixed']), (*expected, None))
 
 
+@pytest.mark.parametrize(('rows', 'blocks'), [(2**10, 1), (2**10 + 1, 2)])
+def test_up_to_a_million_entries_are_drawn_at_once(rows, blocks):
+    """2^20 of them: with another number, feedback that is not stored would change over a resume."""
+    key, shape = jax.random.key(2), (rows, 2**10)
+    height = math.ceil(rows / blocks)
+    first = key if blocks == 1 else jax.random.fold_in(key, 0)
+    expected = uniform(first, height, shape[1], sum(shape))
+    np.testing.assert_array_equal(draw(key, shape)[:height], expected)
+
+
 def test_every_block_is_uniform_to_the_limit_and_unlike_the_others(monkeypatch):
     """Kolmogorov's distance of n numbers exceeds 2 / sqrt(n) with probability 7e-4."""
     monkeypatch.setattr(random_matrix, 'BLOCK', 4000)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
-from bioprop.layers import convolution, dense, locally_connected
+from bioprop.layers import convolution, dense, locally_connected, window
 from bioprop.layers.base import Layer
 
 quick = pytest.mark.usefixtures('quick')
@@ -449,3 +449,13 @@ def test_update_pays_for_the_gradient_of_the_kernel_alone(rows):
 def test_what_does_not_fit_is_refused_by_name(make, arguments, words):
     with pytest.raises(ValueError, match=words):
         make(4, **arguments)((4, 6, 2))
+
+
+@each_kind
+def test_without_more_words_a_kernel_visits_every_input(make):
+    """Stride 1 and padding 'SAME'."""
+    layer, said = make(4, 3)((5, 6, 2)), make(4, 3, 1, 'SAME', 'tanh')((5, 6, 2))
+    assert layer.out_shape == said.out_shape == (5, 6, 4)
+    assert window((5, 6), 3) == window((5, 6), 3, 1, 'SAME')
+    kernel, x, _ = arrays(layer, 2)
+    np.testing.assert_array_equal(layer.linear(kernel, x), said.linear(kernel, x))

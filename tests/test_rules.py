@@ -26,7 +26,7 @@ from problems import (
 from bioprop import networks, optim, rules, step
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
-from bioprop.rules import ao_sdtp, dtp, init_weights, sdtp
+from bioprop.rules import Context, ao_sdtp, dtp, init_weights, sdtp
 
 pytestmark = pytest.mark.usefixtures('quick')
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
@@ -387,3 +387,35 @@ def test_target_rules_refuse_a_network_without_hidden_layers(name):
     network = networks.feedforward((4,), (), 3)
     with pytest.raises(UserError, match='hidden layer'):
         init_weights(jax.random.key(0), network, rules.get(name))
+
+
+@pytest.mark.parametrize('name', TARGET_RULES)
+def test_one_hidden_layer_is_enough_for_target_rules(name):
+    rule, network = make_rule(name), feedforward(IN_SHAPE, (5,), CLASSES)
+    feedback = init_weights(jax.random.key(0), network, rule)['feedback']
+    assert [each is not None for each in feedback] == [False, name != 'dtp']
+    found = problem(name, hidden=(5,)).updates()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+def test_the_paper_has_256_auxiliary_units():
+    network = feedforward(IN_SHAPE, HIDDEN, CLASSES)
+    weights = init_weights(jax.random.key(0), network, rules.get('ao_sdtp'))
+    assert weights['fixed'].shape == (HIDDEN[-1], 256)
+
+
+def test_a_hyperparameter_is_a_number_for_all_layers_or_one_for_each():
+    hparams = {'plain': 0.5, 'traced': jnp.asarray(0.25), 'each': jnp.asarray([1.0, 2.0, 3.0])}
+    context = Context(None, {}, jax.random.key(0), hparams)
+    found = {name: [float(context.hparam(name, l)) for l in (1, 2, 3)] for name in hparams}
+    assert found == {'plain': [0.5] * 3, 'traced': [0.25] * 3, 'each': [1, 2, 3]}
+
+
+@pytest.mark.parametrize('name', ['fa', *TARGET_RULES])
+def test_feedback_is_drawn_from_a_key_of_its_own(name):
+    """Of kernels that have one shape, feedback is none of those that the layers start with."""
+    network, rule = feedforward((5,), (5, 5), 5), make_rule(name)
+    weights = init_weights(jax.random.key(0), network, rule)
+    kernels = [leaf for leaf in jax.tree.leaves(weights) if leaf.shape == (5, 5)]
+    assert len(kernels) > len(network.layers)
+    assert len({np.asarray(kernel).tobytes() for kernel in kernels}) == len(kernels)

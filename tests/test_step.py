@@ -1,6 +1,7 @@
 """Steps: turns, optimisers, fixed feedback, evaluation, the order of examples, many devices."""
 
 import functools
+import math
 
 import chex
 import jax
@@ -9,12 +10,12 @@ import numpy as np
 import optax
 import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import feedforward, numpy
+from problems import IN_SHAPE, feedforward, numpy
 
 from bioprop import optim, parallel, step
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
-from bioprop.losses import softmax_cross_entropy
+from bioprop.losses import softmax_cross_entropy, squared_error
 from bioprop.rules import Rule, init_weights
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -463,3 +464,17 @@ def test_the_first_weights_are_drawn_from_a_key_that_no_step_gets():
     for key in (state.key, *(jax.random.fold_in(state.key, number) for number in range(3))):
         other = jax.tree.leaves(init_weights(key, learner.network, learner.rule))
         assert all((a != b).any() for a, b in zip(first, other, strict=True) if a.any())
+
+
+def test_of_an_autoencoder_the_loss_alone_is_summed_and_averaged(x64):
+    """It makes no mistakes; in training and in evaluation, what is compared is the input."""
+    network = feedforward(IN_SHAPE, (5,), math.prod(IN_SHAPE))
+    learner = make_learner('bp')._replace(network=network, loss=squared_error)
+    images, state = make_images(BATCH)._replace(label=None), random_state(learner)
+    batch = images.batch()
+    logits = network.states(state.weights['forward'], batch['image'])[-1]
+    losses = squared_error.value(logits, batch['image'].reshape(BATCH, -1))
+    found = jax.jit(functools.partial(step.evaluate, learner, 12))(state.weights, images)
+    close(found, {'loss': jnp.sum(losses)})
+    _, metrics = step.train_batch(learner, (step.FORWARD,), state, make_hparams(), images)
+    close(metrics, {'loss': jnp.mean(losses)})
