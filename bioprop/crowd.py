@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from bioprop.parallel import DIVIDED, compiled, mesh, place
+from bioprop.parallel import DIVIDED, compiled, compiling, mesh, place
 
 # Members side by side. A core of a CPU is filled by one; elsewhere as many as there are.
 WIDTH = {'cpu': 1}
@@ -20,7 +20,7 @@ class Crowd:
 
     def __init__(self, members: int):
         self.members = members
-        self.devices = min(members, jax.local_device_count())
+        self.devices = min(members, jax.local_device_count()) if compiling() else 1
         self.share = -(-members // self.devices)
 
     def divide(self, tree: Any) -> Any:
@@ -68,7 +68,8 @@ class Crowd:
         own is divided, shared is everywhere; `donate` gives the first of own away to the results.
         As many members train side by side as fit into the memory of a device.
         """
-        width = min(self.share, WIDTH.get(jax.default_backend(), self.share))
+        most = WIDTH.get(jax.default_backend(), self.share) if compiling() else 1
+        width = min(self.share, most)
         compiled = self._compile(function, own, shared, donate, width)
         while width > 1 and program_bytes(compiled) > memory():
             width = -(-width // 2)

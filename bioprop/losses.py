@@ -33,13 +33,18 @@ def _softmax_curvature(logits: jax.Array, labels: jax.Array, v: jax.Array) -> ja
     return output * (v - jnp.sum(output * v, axis=-1, keepdims=True))
 
 
+def _mistake(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    said = jnp.argmax(logits, axis=-1).astype(labels.dtype)
+    return (said != labels).astype(logits.dtype)
+
+
 softmax_cross_entropy = Loss(
     value=optax.softmax_cross_entropy_with_integer_labels,
     error=lambda logits, labels: jax.nn.softmax(logits) - _one_hot(logits, labels),
     output=jax.nn.softmax,
     optimum=_one_hot,
     curvature=_softmax_curvature,
-    mistake=lambda logits, labels: (jnp.argmax(logits, axis=-1) != labels).astype(logits.dtype),
+    mistake=_mistake,
 )
 
 

@@ -9,14 +9,33 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from bioprop.errors import UserError
+
 AXIS = 'devices'
 MODES = ('pmap', 'shard_map')
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(AXIS)
 
 
+def compiling() -> bool:
+    """Whether programs are compiled: under JAX_DISABLE_JIT a rule sees the numbers themselves."""
+    return not jax.config.jax_disable_jit
+
+
 def compiled(program: Callable, *arguments: Any) -> Callable:
-    """A jitted program for these arguments; itself where JAX compiles nothing (JAX_DISABLE_JIT)."""
-    return program if jax.config.jax_disable_jit else program.lower(*arguments).compile()
+    """A jitted program for these arguments; itself where nothing is compiled."""
+    return program.lower(*arguments).compile() if compiling() else program
+
+
+def available() -> tuple[jax.Device, ...]:
+    """The devices that a run takes: all, but one alone where nothing is compiled.
+
+    Raises UserError where several processes would have to share that one.
+    """
+    if compiling():
+        return tuple(jax.devices())
+    if jax.process_count() > 1:
+        raise UserError('JAX_DISABLE_JIT: programs of several processes must be compiled')
+    return tuple(jax.devices()[:1])
 
 
 def mesh(devices: list[jax.Device]) -> Mesh:

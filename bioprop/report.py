@@ -3,10 +3,9 @@
 import math
 from typing import Any
 
-import jax
-
 from bioprop.losses import Loss
 from bioprop.networks import parameter_count
+from bioprop.parallel import available
 from bioprop.provenance import hardware
 from bioprop.run import Call
 from bioprop.step import Learner
@@ -152,7 +151,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         else []
     )
     return [
-        ('devices', hardware() + (f', {config["parallel"]}' if jax.device_count() > 1 else '')),
+        ('devices', hardware() + (f', {config["parallel"]}' if len(available()) > 1 else '')),
         ('data', f'{config["dataset"]}: {sizes}{augmented}'),
         ('net', f'{config["net"]}: {shapes}'),
         ('parameters', counts),

@@ -15,7 +15,7 @@ from bioprop import step
 from bioprop.checkpoint import Checkpoints
 from bioprop.errors import UserError
 from bioprop.feeds import make_feed
-from bioprop.parallel import Replicas
+from bioprop.parallel import Replicas, available
 from bioprop.preemption import Preempted, watched
 from bioprop.report import (
     banner,
@@ -48,7 +48,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     writes. Raises Diverged when a number is not finite, Preempted when told to end, and UserError
     for bad input; what was saved is kept.
     """
-    replicas = Replicas(config['parallel'], tuple(jax.devices()))
+    replicas = Replicas(config['parallel'], available())
     run = make_run(config, len(replicas.devices))
     with contextlib.ExitStack() as stack:
         _enter(stack, workdir, config, overrides, run, replicas)

@@ -324,9 +324,9 @@ def test_a_platform_that_is_not_here_is_named(tmp_path, platform):
 @pytest.mark.parametrize(
     'flags',
     [
-        {'JAX_DISABLE_JIT': '1'},
+        {'JAX_DISABLE_JIT': '1', 'JAX_NUM_CPU_DEVICES': '2'},  # one of which it takes
         {'JAX_NUMPY_DTYPE_PROMOTION': 'strict', 'JAX_NUMPY_RANK_PROMOTION': 'raise'},
-        {'JAX_DEBUG_NANS': '1', 'JAX_ENABLE_X64': '1'},
+        {'JAX_DEBUG_NANS': '1', 'JAX_NUMPY_DTYPE_PROMOTION': 'strict', 'JAX_ENABLE_X64': '1'},
     ],
     ids=' '.join,
 )
