@@ -8,7 +8,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from bioprop.errors import fail
+from bioprop.errors import UserError, fail
+from bioprop.paths import local
 from bioprop.resolve import hparams
 from bioprop.writers import write_json
 
@@ -43,7 +44,10 @@ def main(argv: list[str]) -> None:
     for workdir in workdirs:
         if not (workdir / 'summary.json').exists():
             fail(f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.')
-    write_json(Path(OUT.value), [collect(workdir) for workdir in workdirs])
+    try:
+        write_json(local(OUT.value, '--out'), [collect(workdir) for workdir in workdirs])
+    except UserError as error:
+        fail(error)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
+from etils.epath import backend
+from fsspec.implementations.memory import MemoryFileSystem
 from tensorflow_datasets.proto import tf_example_pb2
 
 from bioprop.data import mnist_mini, sets, tfds_arrays, tfrecord
@@ -560,3 +563,122 @@ def test_a_real_set_gives_the_same_in_both_formats(tmp_path):
     whole = tfds_arrays._arrays(tfds_arrays.builder('mnist'), 'test')
     for part, expected in zip(found, whole, strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+# --- Kinds of sets that nothing can be made of -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'read',
+    [lambda root: sets.load('my_digits', 0.1, root), lambda root: describe('my_digits', 0.1, root)],
+)
+@pytest.mark.parametrize(
+    ('splits', 'test'), [({'validation': (10,), 'test': ()}, 10), ({'test': ()}, None)]
+)
+def test_a_split_without_examples_is_no_test(tmp_path, read, splits, test):
+    folder, _ = write_set(tmp_path, 'my_digits', '1.0.0', 'tfrecord')
+    (folder / file_name('my_digits', 'test', 'tfrecord')).rename(
+        folder / 'my_digits-validation.tfrecord-00000-of-00001'
+    )
+    write_description(folder, 'my_digits', '1.0.0', 'tfrecord', {'train': SHARDS['train']} | splits)
+    if test:
+        assert read(str(tmp_path)).test.examples == test
+    else:
+        with pytest.raises(UserError, match="no split 'test' or 'validation' with labels"):
+            read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    'kinds',
+    [
+        {'image': tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16)},
+        {'image': tfds.features.Tensor(shape=(8, 8), dtype=np.uint8)},
+        {'image': tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8)},
+        {'label': tfds.features.Scalar(dtype=np.int64)},
+        {'label': tfds.features.ClassLabel()},
+    ],
+)
+def test_features_of_other_types_are_refused(tmp_path, kinds):
+    folder, _ = write_set(tmp_path, 'my_digits', '1.0.0', 'tfrecord')
+    usual = {
+        'image': tfds.features.Image(shape=(28, 28, 1)),
+        'label': tfds.features.ClassLabel(num_classes=10),
+    }
+    tfds.features.FeaturesDict(usual | kinds).save_config(folder)
+    for read in (sets.load, describe):
+        with pytest.raises(UserError, match='has no 8-bit images with class labels'):
+            read('my_digits', 0.1, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [(lambda x: 0 * x + 7, 'are 7, and tell nothing'), (lambda x: x % 2, '0 or 1 in place of')],
+)
+def test_grey_pixels_that_hold_little_are_said(tmp_path, capsys, monkeypatch, change, said):
+    random = images_and_labels
+    monkeypatch.setitem(
+        globals(),
+        'images_and_labels',
+        lambda *args: (lambda images, labels: (change(images), labels))(*random(*args)),
+    )
+    write_set(tmp_path, 'my_digits', '1.0.0', 'tfrecord')
+    sets.load('my_digits', 0.1, str(tmp_path))
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('off', ['sets/my_digits', 'sets/my_digits/1.0.0', ''])
+def test_a_set_of_ones_own_is_found_a_level_off(tmp_path, off):
+    write_set(tmp_path / 'sets', 'my_digits', '1.0.0', 'tfrecord')
+    assert f'--config.data_dir={tmp_path / "sets"}.' in message('my_digits', tmp_path / off)
+    assert '--config.dataset=my_digits:1.0.0' in message('my_digits:2.0.0', tmp_path / 'sets')
+
+
+# --- Cloud storage ---------------------------------------------------------------------------
+
+
+class Bucket(MemoryFileSystem):
+    """Cloud storage, in memory."""
+
+    store, pseudo_dirs = {}, ['']
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(re.sub('^(gcs|gs|s3)://', '/', path))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    monkeypatch.setenv('EPATH_USE_TF', 'false')
+    monkeypatch.setattr(backend.fsspec_backend, '_get_filesystem', lambda _: Bucket())
+    monkeypatch.setattr(Bucket, 'store', {})
+    return Bucket()
+
+
+def upload(bucket, folder):
+    for path in folder.iterdir():
+        place = f'bucket/sets/{folder.parent.name}/{folder.name}/{path.name}'
+        bucket.pipe(place, path.read_bytes())
+
+
+@pytest.mark.parametrize('scheme', ['gs', 's3'])
+@pytest.mark.parametrize('name', ['mnist', 'my_digits'])
+def test_tfrecord_is_read_from_cloud_storage(tmp_path, bucket, scheme, name):
+    folder, arrays = write_set(tmp_path, name, '3.0.1', 'tfrecord')
+    upload(bucket, folder)
+    assert_same(tfds_arrays.load(name, f'{scheme}://bucket/sets')[0], arrays)
+
+
+def test_array_record_is_not_read_from_s3(tmp_path, bucket):
+    upload(bucket, write_set(tmp_path, 'mnist', '3.0.1', 'array_record')[0])
+    assert 'read from folders and gs:// only' in message('mnist', 's3://bucket/sets')
+
+
+@pytest.mark.parametrize('name', ['mnist', 'my_digits'])
+@pytest.mark.parametrize('kind', [PermissionError, RuntimeError])
+def test_what_a_client_of_storage_raises_is_one_message(bucket, monkeypatch, name, kind):
+    def fail(*_, **__):
+        raise kind('no network')
+
+    for call in ('ls', 'info', 'exists'):
+        monkeypatch.setattr(Bucket, call, fail)
+    assert message(name, 's3://b') == f'data set {name!r} in s3://b: no network'

@@ -43,6 +43,14 @@ def deviations(name: str, std: np.ndarray) -> np.ndarray:
     return np.where(std == 0, 1, std)
 
 
+def say_range(name: str, least: int, most: int) -> None:
+    """Says that grey pixels, which are divided by 255, are all alike or are not on that scale."""
+    if least == most:
+        say(f'{name}: all pixels of the training images are {least}, and tell nothing')
+    elif most <= 1:
+        say(f'{name}: pixels are 0 or 1 in place of 0 to 255, so that inputs are 1/255 at most')
+
+
 def fingerprint(contents: Iterable[bytes | np.ndarray | str]) -> str:
     """A digest of the contents in their order."""
     found = hashlib.sha256()

@@ -33,10 +33,10 @@ class Records:
     """
 
     def __init__(self, made: tfds.core.DatasetBuilder, split: str):
-        check_format(made.info.file_format)
         self.made = made
         info = made.info.splits[split]
         self.paths, self.counts = info.filepaths, info.shard_lengths
+        check_format(self.paths[0], made.info.file_format)
         self.ends = list(itertools.accumulate(self.counts))
         _check_presence(made, self.paths)
         if made.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
@@ -99,7 +99,8 @@ def tested_split(made: tfds.core.DatasetBuilder) -> str:
     TFDS gives the examples of a test without labels label -1. Raises UserError if neither serves.
     """
     for split in ('test', 'validation'):
-        if split in made.info.splits and read(Records(made, split), 0)[1] >= 0:
+        filled = split in made.info.splits and made.info.splits[split].num_examples
+        if filled and read(Records(made, split), 0)[1] >= 0:
             return split
     raise UserError(
         f"data set {made.name!r} has no split 'test' or 'validation' with labels: "
@@ -109,7 +110,7 @@ def tested_split(made: tfds.core.DatasetBuilder) -> str:
 
 def in_order(path: epath.Path, file_format: tfds.core.FileFormat) -> Iterator[bytes]:
     """All records of one file."""
-    check_format(file_format)
+    check_format(path, file_format)
     if file_format == tfds.core.FileFormat.TFRECORD:
         yield from tfrecord.records(path)
     else:
@@ -118,10 +119,16 @@ def in_order(path: epath.Path, file_format: tfds.core.FileFormat) -> Iterator[by
             yield from reader.read(first, min(first + CHUNK, reader.num_records()))
 
 
-def check_format(file_format: tfds.core.FileFormat) -> None:
-    """Raises UserError for a format that is not read here."""
+def check_format(path: epath.Path, file_format: tfds.core.FileFormat) -> None:
+    """Raises UserError for files that are not read here."""
     if file_format not in (tfds.core.FileFormat.TFRECORD, tfds.core.FileFormat.ARRAY_RECORD):
         raise UserError(f'bioprop reads array_record and tfrecord, not {file_format.value}')
+    scheme = str(path).partition('://')[0] if '://' in str(path) else 'gs'
+    if file_format == tfds.core.FileFormat.ARRAY_RECORD and scheme != 'gs':
+        raise UserError(
+            f'{path.parent}: array_record files are read from folders and gs:// only; mount the '
+            'bucket, or use a copy in tfrecord'
+        )
 
 
 def array_record_reader(path: epath.Path, options: str = ''):

@@ -89,6 +89,7 @@ def kept(name: str, count: int, validation_fraction: float) -> int:
 def _scaling(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per-channel (mean, std) that inputs are standardised by."""
     if images.shape[-1] == 1:
+        inspection.say_range(name, images.min(), images.max())
         return np.zeros(1, np.float32), np.full(1, 255, np.float32)
     pixels = images.reshape(-1, images.shape[-1])
     mean, std = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)

@@ -33,7 +33,8 @@ def describe(
     else:
         made = tfds_arrays.find(name, data_dir)
         info = made.info
-        shape, classes = info.features['image'].shape, info.features['label'].num_classes
+        classes = tfds_arrays.check(made, ('train',) if info.splits else ())
+        shape = info.features['image'].shape
         counts = EXAMPLES.get(name)
         if info.splits:
             tested = records.tested_split(made)

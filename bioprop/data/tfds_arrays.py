@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core import read_only_builder
 
 from bioprop.data import records
@@ -20,6 +19,7 @@ from bioprop.errors import UserError, unknown
 from bioprop.paths import readable
 
 USUAL = ('mnist_mini', 'mnist', 'fashion_mnist', 'cifar10', 'imagenet2012')  # of some 300
+PREFIX = re.compile(r'^(\w+: )?Failed to construct .*?}": ')  # tfds's, with all its arguments
 DESCRIPTION = 'dataset_info.json'  # of a prepared set: NAME/VERSION/dataset_info.json
 
 
@@ -41,18 +41,21 @@ def find(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     known = tfds.list_builders(with_community_datasets=False)
     folder = root(data_dir)
     try:
-        if re.split('[/:]', name)[0] in known:
+        if bare(name) in known:
             return tfds.builder(name, data_dir=folder, try_gcs=False)
         return read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError as error:
         near = difflib.get_close_matches(name.lower(), [*known, *_prepared(folder)])
         refusal = unknown('data set', name, near or USUAL)
-        raise UserError(f'{refusal} {_told(folder)}') from error
-    except ImportError as error:
-        reason = str(error).rpartition(': ')[2]  # tfds names the set and all its arguments first
+        raise UserError(f'{refusal} {_elsewhere(bare(name), folder)}') from error
+    except Exception as error:  # whatever TFDS, or a client of cloud storage, makes of it
+        reason = PREFIX.sub('', str(error))
         raise UserError(f'data set {name!r} in {folder}: {reason}') from error
-    except (ValueError, AssertionError, OSError, ParseError) as error:
-        raise UserError(f'data set {name!r} in {folder}: {error}') from error
+
+
+def bare(name: str) -> str:
+    """The name of a set without a configuration and a version: 'mnist' of 'mnist:3.0.1'."""
+    return re.split('[/:]', name)[0]
 
 
 def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
@@ -64,7 +67,7 @@ def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     if not made.info.splits:
         raise UserError(
             f'data set {name!r} is not prepared in {made.data_dir}. '
-            f'{_elsewhere(name, root(data_dir))} Prepare it once with\n'
+            f'{_elsewhere(bare(name), root(data_dir))} Prepare it once with\n'
             f"  pip install -e '.[prepare]' && python -m bioprop.data.prepare {name}\n"
             'or name the folder that holds it: --config.data_dir=DIR or TFDS_DATA_DIR=DIR'
         )
@@ -123,8 +126,9 @@ def check(made: tfds.core.DatasetBuilder, splits: Iterable[str]) -> int:
     for feature in ('image', 'label'):
         if feature not in made.info.features:
             raise UserError(f'data set {name!r} has no {feature!r}: {list(made.info.features)}')
-    image, label = (made.info.features[name] for name in ('image', 'label'))
-    if image.np_dtype != np.uint8 or not isinstance(label, tfds.features.ClassLabel):
+    image, label = (made.info.features[feature] for feature in ('image', 'label'))
+    pixels = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not pixels or not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
         raise UserError(
             f'data set {name!r} has no 8-bit images with class labels: {image}, {label}'
         )
