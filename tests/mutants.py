@@ -159,8 +159,11 @@ def found(paths: list[str], most: int) -> list[Mutant]:
 
 
 def failing(tree: Path, tests: Iterable[str]) -> bool:
-    """Whether one of the tests fails in that copy of the tree, or they never end."""
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', '-p', 'no:cacheprovider']
+    """Whether one of the tests fails in that copy of the tree, or they never end.
+
+    Those that noticed earlier changes come first.
+    """
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', '--ff']
     environment = os.environ | {
         'PYTHONPATH': str(tree),
         'PYTHONDONTWRITEBYTECODE': '1',
