@@ -19,7 +19,7 @@ setup(
     packages=find_packages(include=['bioprop', 'bioprop.*']),
     package_data={
         'bioprop.data': ['mnist_mini.npz', 'mnist_mini.md'],
-        'bioprop.reference': ['*.json'],
+        'bioprop.settings': ['*.json'],
     },
     install_requires=[
         'absl-py>=2.1',

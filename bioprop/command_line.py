@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import jax
 from absl import app, flags, logging
 
-from bioprop import config_file
 from bioprop.errors import UserError, fail, unknown
+from bioprop.settings import config_file
 
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be done, and do nothing.')
 

@@ -6,7 +6,7 @@ The config file gives every setting; --config.KEY=VALUE changes one, and so does
 file's colon (several are divided by commas). Often changed: dataset, data_dir, net=fc|lc|conv,
 hidden, rule, schedule, epochs, batch_size, seed, lr, inverse_lr, sigma,
 hyperparameters=published|tuned, diagnostics=cheap (what the rule does, measured on the way). All
-keys stand, with their meaning, in bioprop/config.py.
+keys stand, with their meaning, in bioprop/settings/keys.py.
 
 Several machines run the same command with --distributed; on Slurm and on TPU pods they find each
 other, elsewhere --coordinator, --processes and --process say how, and --wait_seconds for how long
@@ -19,14 +19,15 @@ shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
 
 from absl import flags
 
-from bioprop import config_file, dry_run
 from bioprop.command_line import DRY_RUN, run
+from bioprop.costs import dry_run
 from bioprop.errors import UserError
-from bioprop.paths import local
-from bioprop.resolve import resolve
-from bioprop.team import join
-from bioprop.train import train
-from bioprop.workdir import default_workdir
+from bioprop.records.paths import local
+from bioprop.records.workdir import default_workdir
+from bioprop.running.team import join
+from bioprop.running.train import train
+from bioprop.settings import config_file
+from bioprop.settings.resolve import resolve
 
 config_file.define()
 WORKDIR = flags.DEFINE_string(

@@ -12,7 +12,7 @@ Rules that have no settings of ours yet take those of the classifiers by
 --config.paper_dataset=mnist.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -6,7 +6,7 @@ The paper's figure is of CIFAR-10, from 0 units (which is SDTP) to 1000; this on
 --config.dataset=cifar10 --config.net=lc make it another. Three seeds of each.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -8,7 +8,7 @@ Ours: not measured. Training images are cropped and flipped at random, as the pa
 The paper gives no settings for this rule: those of SDTP are used.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

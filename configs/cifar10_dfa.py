@@ -7,7 +7,7 @@ Published, locally connected (net=lc): 44.41 %.
 Ours: not measured. Training images are cropped and flipped at random, as the paper's.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

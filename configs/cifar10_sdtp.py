@@ -7,7 +7,7 @@ Published, locally connected (net=lc): 45.66 % (alternating), 46.63 % (parallel)
 Ours: not measured. Training images are cropped and flipped at random, as the paper's.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -6,7 +6,7 @@ The paper has no Fashion-MNIST: the net and the settings are those for MNIST.
 Not measured yet.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -6,7 +6,7 @@ Not published. The settings are those of SDTP, with 512 auxiliary units, not tun
 Ours: not measured. Random-resized crops and flips, batch 256. Several machines: --distributed.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

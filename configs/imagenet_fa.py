@@ -6,7 +6,7 @@ Published top-1 error, locally connected: 93.08 %.
 Ours: not measured. Random-resized crops and flips, batch 256. Several machines: --distributed.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

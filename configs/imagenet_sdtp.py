@@ -7,7 +7,7 @@ settings are those of the parallel schedule, not tuned.
 Ours: not measured. Random-resized crops and flips, batch 256. Several machines: --distributed.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 
 from bioprop import rules
-from bioprop.config import paper
-from bioprop.reference import row_name
+from bioprop.settings import paper
+from bioprop.settings.published import row_name
 
 SETTINGS = Path(__file__).parent.parent / 'results' / 'looking_inside_settings.json'
 CHEAPER = 'cheap,examples,jacobian,descent'  # Gauss-Newton takes a second on MNIST's dense net

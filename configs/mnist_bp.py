@@ -9,7 +9,7 @@ Ours, locally connected, 20 epochs: 1.70 % (54,000 training images), 28 s an epo
 Ours, convolutional, 20 epochs: 1.32 %, 24 s an epoch.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -8,7 +8,7 @@ Ours, 20 epochs: 2.41 % (54,000 training images), 4.3 s an epoch on one CPU core
 Ours, locally connected, 5 epochs: 3.21 % (54,000 training images), 21 s an epoch on one CPU core.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -9,7 +9,7 @@ Ours parallel, 20 epochs: 2.62 % (54,000 training images), 3.9 s an epoch on one
 Ours alternating, locally connected, best of 20 epochs: 1.93 % (59,940 images), 71 s an epoch.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -8,7 +8,7 @@ Ours, 20 epochs: 2.88 % (54,000 training images), 4.5 s an epoch on one CPU core
 Ours, locally connected, best of 20 epochs: 1.70 % (59,940 images), 28 s an epoch.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

@@ -10,7 +10,7 @@ Ours alternating, locally connected, 3 epochs: 3.83 % (54,000 training images), 
 The settings are ours: hyperparameters='tuned'.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

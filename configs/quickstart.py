@@ -5,7 +5,7 @@ python -m bioprop.main --config=configs/quickstart.py
 Ours: 5.6 % test error at the best validation epoch, 40 epochs. This is a part of MNIST, not MNIST.
 """
 
-from bioprop.config import paper
+from bioprop.settings import paper
 
 
 def get_config(arguments: str = ''):

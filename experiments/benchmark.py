@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from bioprop.provenance import hardware, provenance
+from bioprop.records.provenance import hardware, provenance
 from experiments.benchmarks import dfa, diagnostics, epoch, input, local, population, step
 from experiments.launch import divide_cpu
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from absl import app, flags
 
 from bioprop.errors import UserError, fail
-from bioprop.paths import local
-from bioprop.resolve import hparams
-from bioprop.writers import write_json
+from bioprop.records.paths import local
+from bioprop.records.writers import write_json
+from bioprop.settings.resolve import hparams
 
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
 

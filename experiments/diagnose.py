@@ -13,9 +13,9 @@ from absl import flags
 from bioprop.command_line import run as run_command
 from bioprop.diagnostics import named
 from bioprop.errors import UserError
-from bioprop.paths import local
-from experiments import run_page
-from experiments.results import read
+from bioprop.records.paths import local
+from experiments.analysis.results import read
+from experiments.pages import run_page
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Workdir of the run.')
 NAMES = flags.DEFINE_string('names', 'all', 'Diagnostics to measure, as in --config.diagnostics.')

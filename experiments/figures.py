@@ -17,8 +17,8 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError
-from bioprop.paths import local
-from experiments.gallery import KINDS, draw, save
+from bioprop.records.paths import local
+from experiments.drawing.gallery import KINDS, draw, save
 from experiments.launch import STUDY, launch
 
 OUT = flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')

@@ -15,12 +15,12 @@ from typing import Any
 from absl import flags
 
 from bioprop.errors import UserError
-from bioprop.paths import local
-from bioprop.writers import write_whole
-from experiments.insights import insight
+from bioprop.records.paths import local
+from bioprop.records.writers import write_whole
+from experiments.analysis.insights import insight
+from experiments.analysis.origins import made_with
+from experiments.analysis.results import load, was_searched
 from experiments.launch import STUDY, launch
-from experiments.origins import made_with
-from experiments.results import load, was_searched
 
 OUT = flags.DEFINE_string('out', None, 'File for the table. Default: STUDY/insight.json.')
 flags.declare_key_flag('study')

@@ -6,9 +6,9 @@ import jax
 from absl import flags
 
 from bioprop.command_line import run
-from bioprop.paths import local
-from bioprop.provenance import cores
-from bioprop.study import MEMBERS, Study
+from bioprop.records.paths import local
+from bioprop.records.provenance import cores
+from bioprop.studies.study import MEMBERS, Study
 
 STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
 MEMBERS_FLAG = flags.DEFINE_integer(

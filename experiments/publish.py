@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import app
 
-from bioprop.writers import write_whole
-from experiments import averages, digest, tables
+from bioprop.records.writers import write_whole
+from experiments.analysis import averages, digest, tables
 
 BLOCK = re.compile(r'<!-- (\S+\.json) -->\n.*?<!-- end -->', re.DOTALL)
 

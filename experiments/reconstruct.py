@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bioprop import step
-from bioprop.checkpoint import Checkpoints
-from bioprop.config import completed
 from bioprop.data import sets
 from bioprop.errors import UserError
-from bioprop.report import best_of, evaluations, measure_of
-from bioprop.run import make_run
-from experiments.results import Run
+from bioprop.records.checkpoint import Checkpoints
+from bioprop.running.report import best_of, evaluations, measure_of
+from bioprop.running.run import make_run
+from bioprop.settings.keys import completed
+from bioprop.training import step
+from experiments.analysis.results import Run
 
 
 def one_of_each_class(run: Run) -> np.ndarray:

@@ -8,10 +8,10 @@ The page holds everything itself: no network, no scripts. It works while the stu
 from absl import flags
 
 from bioprop.errors import UserError
-from bioprop.paths import local
-from bioprop.writers import write_whole
+from bioprop.records.paths import local
+from bioprop.records.writers import write_whole
 from experiments.launch import STUDY, launch
-from experiments.page import page_of
+from experiments.pages.page import page_of
 
 OUT = flags.DEFINE_string('out', None, 'File for the page. Default: STUDY/report.html.')
 flags.declare_key_flag('study')

@@ -12,13 +12,13 @@ from pathlib import Path
 from absl import flags
 from tabulate import tabulate
 
-from bioprop import config_file
-from bioprop.resolve import resolve
-from bioprop.search import DOMAINS, RUNGS, Search, rank
-from bioprop.study import Study
-from bioprop.workdir import identity
+from bioprop.records.workdir import identity
+from bioprop.settings import config_file
+from bioprop.settings.resolve import resolve
+from bioprop.studies.search import DOMAINS, RUNGS, Search, rank
+from bioprop.studies.study import Study
 from experiments import launch
-from experiments.tables import spread
+from experiments.analysis.tables import spread
 
 config_file.define()
 CONFIGURATIONS = flags.DEFINE_integer('configurations', 60, 'To try, the given one included.', 1)

@@ -17,16 +17,17 @@ from typing import Any
 
 from absl import flags
 
-from bioprop import config_file
-from bioprop.config import Config as Settings
-from bioprop.config import plain
 from bioprop.errors import UserError
-from bioprop.resolve import resolve
-from bioprop.study import Config, Study, identity, run_name
-from bioprop.writers import write_json, write_whole
-from experiments import averages, launch
-from experiments.origins import made_with
-from experiments.results import load
+from bioprop.records.writers import write_json, write_whole
+from bioprop.settings import config_file
+from bioprop.settings.keys import Config as Settings
+from bioprop.settings.keys import plain
+from bioprop.settings.resolve import resolve
+from bioprop.studies.study import Config, Study, identity, run_name
+from experiments import launch
+from experiments.analysis import averages
+from experiments.analysis.origins import made_with
+from experiments.analysis.results import load
 
 config_file.define()
 COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')

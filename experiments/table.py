@@ -7,14 +7,15 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError, unknown
-from bioprop.paths import local
-from bioprop.search import DOMAINS, RUNGS, Search, together
-from bioprop.study import Config, Study
-from bioprop.workdir import identity
-from bioprop.writers import write_json, write_whole
-from experiments import launch, tables
-from experiments.origins import made_with
-from experiments.results import load
+from bioprop.records.paths import local
+from bioprop.records.workdir import identity
+from bioprop.records.writers import write_json, write_whole
+from bioprop.studies.search import DOMAINS, RUNGS, Search, together
+from bioprop.studies.study import Config, Study
+from experiments import launch
+from experiments.analysis import tables
+from experiments.analysis.origins import made_with
+from experiments.analysis.results import load
 
 BUDGET = flags.DEFINE_float(
     'budget', 1.0, "Part of the paper's effort per row, 60 configurations x 500 epochs.", 0.0, 1.0

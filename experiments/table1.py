@@ -9,7 +9,7 @@ processes may work on one --study. Errors are in percent: `test` at the best val
 
 from absl import flags
 
-from bioprop import reference
+from bioprop.settings import published
 from experiments import launch, table
 
 DATASET = flags.DEFINE_enum(
@@ -22,8 +22,8 @@ flags.adopt_module_key_flags(table)
 
 def main(argv: list[str]) -> None:
     """Makes the table."""
-    published = reference.tables()['table1'].get(DATASET.value, {}).get(NET.value, {})
-    table.make('experiments.table1', argv, DATASET.value, NET.value, published)
+    figures = published.tables()['table1'].get(DATASET.value, {}).get(NET.value, {})
+    table.make('experiments.table1', argv, DATASET.value, NET.value, figures)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ Otherwise like `experiments.table1`.
 
 from absl import flags
 
-from bioprop import reference
+from bioprop.settings import published
 from experiments import launch, table
 
 DATASET = flags.DEFINE_string('dataset', 'imagenet2012', 'ImageNet, or a set like it.')
@@ -18,11 +18,11 @@ flags.adopt_module_key_flags(table)
 
 def main(argv: list[str]) -> None:
     """Makes the table."""
-    published = {
+    figures = {
         name: {'test': row['top1']}
-        for name, row in reference.tables()['table2_imagenet_lc'].items()
+        for name, row in published.tables()['table2_imagenet_lc'].items()
     }
-    table.make('experiments.table2', argv, DATASET.value, 'lc', published, rungs='imagenet')
+    table.make('experiments.table2', argv, DATASET.value, 'lc', figures, rungs='imagenet')
 
 
 if __name__ == '__main__':

@@ -2,11 +2,11 @@
 
 from absl import flags
 
-from bioprop import config_file
+from bioprop.settings import config_file
 
 
 def configured(*arguments):
-    """What `bioprop.config_file` makes of the arguments."""
+    """What `bioprop.settings.config_file` makes of the arguments."""
     values, argv = flags.FlagValues(), ['bioprop', *map(str, arguments)]
     config_file.define(values)
     config_file.declare(argv, values)

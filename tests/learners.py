@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from problems import CLASSES, HPARAMS, IN_SHAPE, feedforward, make_rule, random_like
 
-from bioprop import optim, parallel, step
 from bioprop.losses import softmax_cross_entropy
+from bioprop.training import optim, parallel, step
 
 EXAMPLES = 37
 

@@ -30,8 +30,13 @@ RULES = ('test_rules', 'test_objective', 'test_step', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
     'bioprop/objective.py': ('test_objective', 'test_rules', 'test_dfa_blocks'),
-    'bioprop/optim.py': ('test_step',),
-    'bioprop/step.py': ('test_step', 'test_diagnostics', 'test_parallel', 'test_population'),
+    'bioprop/training/optim.py': ('test_step',),
+    'bioprop/training/step.py': (
+        'test_step',
+        'test_diagnostics',
+        'test_parallel',
+        'test_population',
+    ),
     'bioprop/layers/base.py': ('test_layers', 'test_rules', 'test_networks'),
     'bioprop/layers/convolution.py': LOCAL,
     'bioprop/layers/dense.py': ('test_layers', 'test_networks'),

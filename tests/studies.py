@@ -2,7 +2,7 @@
 
 import json
 
-from bioprop.study import run_name
+from bioprop.studies.study import run_name
 
 PROVENANCE = {'versions': {'python': '3.11', 'jax': '0.10'}, 'commit': 'abc+', 'hardware': '1 cpu'}
 

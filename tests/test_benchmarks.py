@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from bioprop import costs, reference, rules
+from bioprop import rules
+from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
+from bioprop.settings import published
 from experiments import benchmark
 from experiments.benchmarks import dfa, input, local, nets, photographs, plain, step, timing
 
@@ -34,7 +36,7 @@ def outside_bioprop(monkeypatch):
 )
 def test_products_are_those_of_each_layer(kind, bottom):
     network = TINY._replace(kind=kind).network
-    assert [costs.linear_product(layer, 7) for layer in network.layers] == [
+    assert [trace.linear_product(layer, 7) for layer in network.layers] == [
         bottom,
         (1, 7, 2 * 2 * 3, 5),
         (1, 7, 5, 4),
@@ -53,19 +55,19 @@ def test_flops_of_the_rules_are_as_counted_by_hand():
         'sdtp': 2 * local_layer + 7 * dense + (2 + 3 + 1 + 1) * top,
         'ao_sdtp': 2 * local_layer + 7 * dense + 3 * top + 4 * wide + 2 * features,
     }
-    counted = {rule: costs.flops(step.rule_products(rule, TINY, 7)) for rule in expected}
+    counted = {rule: trace.flops(step.rule_products(rule, TINY, 7)) for rule in expected}
     assert counted == expected
 
 
 def test_flops_of_mnist_are_those_of_the_published_table():
     net = nets.paper_net('mnist_fc')
-    assert costs.flops(step.rule_products('bp', net, 128)) == 306_053_120
+    assert trace.flops(step.rule_products('bp', net, 128)) == 306_053_120
 
 
 def test_paper_nets_have_the_papers_shapes():
     net = nets.paper_net('cifar10_lc')
     assert (net.in_shape, net.outputs, net.auxiliary_units) == ((32, 32, 3), 10, 512)
-    assert net.hidden == reference.hidden_layers('cifar10', 'lc')
+    assert net.hidden == published.hidden_layers('cifar10', 'lc')
     assert step.parameters(net) == 50_039_818
     layers = {name: (in_shape, rest) for name, in_shape, *rest in local.net_layers('imagenet')}
     assert len(layers) == 7

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from bioprop.checkpoint import Checkpoints, Damaged, read_all
 from bioprop.errors import UserError
+from bioprop.records.checkpoint import Checkpoints, Damaged, read_all
 
 
 class State(NamedTuple):

@@ -10,11 +10,11 @@ from absl import flags
 from command_lines import configured
 from ml_collections import ConfigDict
 
-from bioprop import reference
-from bioprop.config import completed, paper
-from bioprop.config_file import declare
 from bioprop.errors import UserError
-from bioprop.resolve import hparams, make_rule, resolve
+from bioprop.settings import published
+from bioprop.settings.config_file import declare
+from bioprop.settings.keys import completed, paper
+from bioprop.settings.resolve import hparams, make_rule, resolve
 from experiments.sweep import changed, entries
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
@@ -174,7 +174,7 @@ def test_a_key_that_nothing_reads_is_refused_with_the_near_one(misspell):
 
 def test_it_is_refused_wherever_it_stands(own):
     path = own(
-        'from bioprop.config import paper\n'
+        'from bioprop.settings import paper\n'
         "def get_config(a=''): return paper('mnist', 'bp', a, epoch=1)\n"
         "def sweep(): return [{'lr': 0.1}]\n"
     )
@@ -301,7 +301,7 @@ def test_a_value_of_another_kind_is_refused_where_it_is_set(key, value):
 
 def test_a_reference_to_another_key_follows_it(own):
     path = own(
-        'from bioprop.config import paper\n'
+        'from bioprop.settings import paper\n'
         "def get_config(a=''):\n"
         "    config = paper('mnist', 'dtp', a, hidden=(8,))\n"
         '    config.lr = 0.5\n'
@@ -336,7 +336,7 @@ def test_old_configurations_get_the_keys_that_have_come_since():
 FILES = {
     'x = 1': 'has no function get_config()',
     'get_config = 3': 'has no function get_config()',
-    'def get_config(a=""): pass': 'must return bioprop.config.paper(...)',
+    'def get_config(a=""): pass': 'must return bioprop.settings.paper(...)',
     'def get_config(a=""): return [1]': 'not [1]',
     'def get_config(a=""): return {"rule": "bp"}': 'no dataset',
     'def get_config(a=""): return {"rule": "bp", "dataset": "mnist", 3: 1}': "no config key '3'",
@@ -350,7 +350,7 @@ FILES = {
     'import no_module_of_this_name': 'mine.py, line 1: ModuleNotFoundError',
     '\n\nopen("/no/file")': 'mine.py, line 3: FileNotFoundError',
     'import sys\nsys.exit(0)': 'mine.py, line 2: SystemExit',
-    'from bioprop.config import paper\ndef get_config(a=""): return paper("mnist")':
+    'from bioprop.settings import paper\ndef get_config(a=""): return paper("mnist")':
         'mine.py, line 2: TypeError',
     'raise ValueError': 'mine.py, line 1: ValueError',
     '\0': 'null byte',
@@ -366,14 +366,18 @@ def test_a_config_file_that_fails_is_told_in_one_message(own, source):
 
 
 def test_what_follows_the_colon_needs_somebody_to_read_it(own):
-    path = own('from bioprop.config import paper\ndef get_config(): return paper("mnist", "bp")\n')
+    path = own(
+        'from bioprop.settings import paper\ndef get_config(): return paper("mnist", "bp")\n'
+    )
     assert configured(f'--config={path}').rule == 'bp'
     with pytest.raises(UserError, match=r"'epochs=2'.*get_config\(arguments=''\)"):
         configured(f'--config={path}:epochs=2')
 
 
 def test_a_config_file_is_found_at_home(own, monkeypatch):
-    path = own('from bioprop.config import paper\ndef get_config(): return paper("mnist", "fa")\n')
+    path = own(
+        'from bioprop.settings import paper\ndef get_config(): return paper("mnist", "fa")\n'
+    )
     monkeypatch.setenv('HOME', str(path.parent))
     assert configured('--config=~/mine.py').rule == 'fa'
 
@@ -431,8 +435,8 @@ def test_options_of_a_rule_must_be_what_a_file_can_hold(own):
 
 def test_reference_numbers_are_the_papers():
     """A few of each table, copied here by hand from the paper."""
-    tables = reference.tables()
+    tables = published.tables()
     assert tables['table1']['mnist']['fc']['ao_sdtp_alternating'] == {'train': 0, 'test': 1.86}
     assert tables['table2_imagenet_lc']['bp'] == {'top1': 71.43, 'top5': 49.07}
     assert tables['table4_search_space']['sigma'] == [0.01, 0.3]
-    assert reference.hyperparameters('published', 'mnist', 'fc', 'fa', 'parallel')['eps'] == 1e-4
+    assert published.hyperparameters('published', 'mnist', 'fc', 'fa', 'parallel')['eps'] == 1e-4

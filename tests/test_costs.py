@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bioprop import costs, feedforward, optim, rules, step
+from bioprop import feedforward, rules
+from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import RULES
+from bioprop.training import optim, step
 
 HPARAMS = {
     'lr': 1e-4, 'scale': 1.0, 'inverse_scale': 1.0, 'sigma': 0.1, 'alpha': 0.1,
@@ -45,7 +47,7 @@ CASES = {
 
 
 class Problem(NamedTuple):
-    plan: costs.Plan
+    plan: trace.Plan
     sides: set
     step: object  # (state, batch) -> (state, metrics)
     state: step.TrainState  # shapes
@@ -68,7 +70,7 @@ def problem(case, rule, phase):
         'index': jax.ShapeDtypeStruct((case.batch,), jnp.int32),
     }
     return Problem(
-        costs.Plan(rule, network, case.batch, auxiliary),
+        trace.Plan(rule, network, case.batch, auxiliary),
         {side for sides in turns for side in sides},
         lambda state, batch: step.train_step(learner, turns, state, batch, HPARAMS),
         jax.eval_shape(init, jax.random.key(0)),
@@ -145,7 +147,7 @@ def test_products_are_those_that_a_step_traces(case, rule):
     )  # fmt: skip
     for phase in phases:
         made = problem(case, rule, phase)
-        counted = costs.step_flops(made.plan, made.sides)
+        counted = trace.step_flops(made.plan, made.sides)
         traced = traced_flops(made.step, made.state, made.batch)
         if case == 'conv':
             assert traced <= counted <= 1.1 * traced, phase
@@ -156,7 +158,7 @@ def test_products_are_those_that_a_step_traces(case, rule):
 def test_a_step_of_both_sides_in_turn_shares_the_states():
     """XLA finds the forward pass of both turns to be the same, so that it counts once."""
     both, turns = (problem('mnist', 'dtp', phase) for phase in ('parallel', 'alternating_step'))
-    assert costs.step_flops(turns.plan, turns.sides) == traced_flops(both.step, *both[3:])
+    assert trace.step_flops(turns.plan, turns.sides) == traced_flops(both.step, *both[3:])
 
 
 def test_traffic_is_as_counted_by_hand():
@@ -168,7 +170,7 @@ def test_traffic_is_as_counted_by_hand():
     learner = step.Learner(network, rules.get('bp'), softmax_cross_entropy, adam)
     init = functools.partial(step.init_state, learner, hparams=HPARAMS)
     state = jax.eval_shape(init, jax.random.key(0))
-    moved, patches = costs.traffic(costs.Plan('bp', network, 6), {'forward'}, state)
+    moved, patches = trace.traffic(trace.Plan('bp', network, 6), {'forward'}, state)
     local = 2 * (6 * (5 + 8) + 24)  # forward and gradient: both ends and the kernel
     dense = 3 * (6 * (8 + 5) + 40)  # and the transpose
     adams = 2 * (3 * weights + 1) + weights  # two moments and a count, and the update
@@ -183,19 +185,19 @@ def test_microbatches_read_the_weights_again_and_keep_the_updates():
     biases = sum(math.prod(layer.bias_shape) for layer in made.plan.network.layers)
     bottom = math.prod(made.plan.network.layers[0].kernel_shape)
     (moved, _), (moved_in_parts, _) = (
-        costs.traffic(plan, made.sides, made.state) for plan in (made.plan, parts)
+        trace.traffic(plan, made.sides, made.state) for plan in (made.plan, parts)
     )
     used = 3 * kernels - bottom  # linear, transpose, gradient; nothing goes down to the image
     assert moved_in_parts - moved == 4 * (3 * used + 2 * 4 * (kernels + biases))
-    needs = costs.temporaries(parts, made.sides, 'cpu')
+    needs = trace.temporaries(parts, made.sides, 'cpu')
     assert needs['updates'] == 2 * 4 * kernels
-    assert needs['states'] == costs.temporaries(made.plan, made.sides, 'cpu')['states'] / 4
+    assert needs['states'] == trace.temporaries(made.plan, made.sides, 'cpu')['states'] / 4
 
 
 def test_half_precision_halves_what_is_not_a_weight():
     made = problem('local', 'dtp', 'parallel')
     half = made.plan._replace(itemsize=2)
-    whole, halved = (costs.temporaries(plan, made.sides, 'cpu') for plan in (made.plan, half))
+    whole, halved = (trace.temporaries(plan, made.sides, 'cpu') for plan in (made.plan, half))
     for name in ('states', 'signals', 'noisy states'):
         assert 2 * halved[name] == whole[name] > 0
     assert halved['updates'] == whole['updates'] > 0
@@ -224,9 +226,9 @@ def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
     made = problem(case, rule, phase)
     program = jax.jit(made.step, donate_argnums=0).lower(made.state, made.batch).compile()
     found = program.memory_analysis()
-    arguments = costs.tree_bytes((made.state, made.batch))
+    arguments = trace.tree_bytes((made.state, made.batch))
     assert found.argument_size_in_bytes == pytest.approx(arguments, rel=0.01)
-    predicted = sum(costs.temporaries(made.plan, made.sides, 'cpu').values())
+    predicted = sum(trace.temporaries(made.plan, made.sides, 'cpu').values())
     ratio = predicted / found.temp_size_in_bytes
     print(f'{case} {rule} {phase}: {ratio:.2f}')
     assert ratio >= 1 / FACTOR
@@ -234,5 +236,5 @@ def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
 
 
 def test_a_rule_of_another_module_is_refused():
-    with pytest.raises(costs.UserError, match=r"'mine:rule' are not known, only bp, fa"):
-        costs.uses('mine:rule', problem('mnist', 'bp', 'parallel').plan.network)
+    with pytest.raises(trace.UserError, match=r"'mine:rule' are not known, only bp, fa"):
+        trace.uses('mine:rule', problem('mnist', 'bp', 'parallel').plan.network)

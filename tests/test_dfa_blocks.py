@@ -11,16 +11,18 @@ import pytest
 from learners import replicas
 from problems import BATCH, CLASSES, IN_SHAPE, feedforward, numpy
 
-from bioprop import crowd, optim, population, rules, step
-from bioprop.checkpoint import Checkpoints
-from bioprop.config import paper
-from bioprop.crowd import program_bytes
+from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
-from bioprop.resolve import make_rule, resolve
+from bioprop.records.checkpoint import Checkpoints
 from bioprop.rules import Context, random_matrix
 from bioprop.rules.random_matrix import draw, project
+from bioprop.running import population
+from bioprop.settings import paper
+from bioprop.settings.resolve import make_rule, resolve
+from bioprop.training import crowd, optim, step
+from bioprop.training.crowd import program_bytes
 
 pytestmark = pytest.mark.usefixtures('quick')
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-12, atol=1e-14)

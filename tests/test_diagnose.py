@@ -13,19 +13,20 @@ import studies
 from test_report import Reader
 from test_stream import write_photos
 
-from bioprop.checkpoint import Checkpoints, read_all
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.resolve import resolve
-from bioprop.run import make_run
-from bioprop.study import run_name
-from bioprop.train import train
-from experiments import examine, gallery, insights, measured, run_page
-from experiments.drawing import panes
+from bioprop.records.checkpoint import Checkpoints, read_all
+from bioprop.running.run import make_run
+from bioprop.running.train import train
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.studies.study import run_name
+from experiments.analysis import insights, measured
+from experiments.analysis.results import load, read
+from experiments.analysis.series import Curve
+from experiments.drawing import gallery, panes
 from experiments.drawing.panes import Pane, Trace
-from experiments.results import load, read
-from experiments.series import Curve
-from experiments.themes import ANGLE, METRICS, RATIO, THEMES
+from experiments.drawing.themes import ANGLE, METRICS, RATIO, THEMES
+from experiments.pages import examine, run_page
 
 SHIFTS = (0.0, 1.0, 5.0)  # of the seeds
 
@@ -332,7 +333,7 @@ def checkpoints(tmp_path):
 
 
 def test_reading_passes_over_what_vanishes_and_names_what_is_damaged(checkpoints, monkeypatch):
-    monkeypatch.setattr('bioprop.checkpoint.DELETING', 0.0)
+    monkeypatch.setattr('bioprop.records.checkpoint.DELETING', 0.0)
     like = {'w': np.zeros(3, int)}
     found = read_all(checkpoints, like)
     assert next(found)[0] == 1

@@ -14,8 +14,7 @@ from by_hand import states as states_by_hand
 from learners import make_hparams, make_images, make_learner, random_state, replicas
 from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, feedforward, numpy, problem
 
-from bioprop import diagnostics, losses, networks, parallel, rules, run, step
-from bioprop.config import paper
+from bioprop import diagnostics, losses, networks, rules
 from bioprop.diagnostics import DIAGNOSTICS, Probe
 from bioprop.diagnostics.alignment import jacobian
 from bioprop.diagnostics.comparison import compare, together
@@ -23,8 +22,11 @@ from bioprop.diagnostics.descent import descent
 from bioprop.diagnostics.diversity import effective_rank, off_class_means
 from bioprop.diagnostics.gauss_newton import gauss_newton, target_displacement, weight_update
 from bioprop.errors import UserError
-from bioprop.report import diagnostics_records
-from bioprop.resolve import resolve
+from bioprop.running import run
+from bioprop.running.report import diagnostics_records
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.training import parallel, step
 
 pytestmark = pytest.mark.usefixtures('quick')
 RULES = sorted(rules.RULES)

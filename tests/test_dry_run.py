@@ -11,15 +11,16 @@ import jax
 import pytest
 from test_data import write_set
 
-from bioprop import costs, machines, step
-from bioprop.config import paper
+from bioprop.costs import machines, trace
+from bioprop.costs.dry_run import page
+from bioprop.costs.machines import MACHINES, Load
 from bioprop.data import sets
 from bioprop.data.shapes import describe
-from bioprop.dry_run import page
 from bioprop.errors import UserError
-from bioprop.machines import MACHINES, Load
-from bioprop.resolve import resolve
 from bioprop.rules import RULES
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.training import step
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import HPARAMS, learner
 
@@ -138,9 +139,9 @@ def test_times_of_a_core_are_near_those_measured(net, file, batch):
         init = functools.partial(step.init_state, made, hparams=HPARAMS)
         state = jax.eval_shape(init, jax.random.key(0))
         auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
-        plan = costs.Plan(rule, net.network, batch, auxiliary)
-        moved, patches = costs.traffic(plan, made.optimizers, state)
-        load = Load(costs.step_flops(plan, made.optimizers), moved, patches, 0, 0)
+        plan = trace.Plan(rule, net.network, batch, auxiliary)
+        moved, patches = trace.traffic(plan, made.optimizers, state)
+        load = Load(trace.step_flops(plan, made.optimizers), moved, patches, 0, 0)
         predicted = machines.seconds(load, MACHINES['cpu_core'], 1, 'float32')['step']
         assert 1 / 1.5 < predicted / measured[rule] < 1.5, rule
 

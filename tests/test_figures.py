@@ -10,15 +10,15 @@ import pytest
 import studies
 from PIL import Image
 
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.resolve import resolve
-from bioprop.train import train
-from experiments import gallery, rows, series
-from experiments.drawing import curves, digits, histograms, style
+from bioprop.running.train import train
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from experiments.analysis import rows, series
+from experiments.analysis.results import load, read, was_searched
+from experiments.analysis.rows import Method
+from experiments.drawing import curves, digits, gallery, histograms, style
 from experiments.reconstruct import reconstructions
-from experiments.results import load, read, was_searched
-from experiments.rows import Method
 
 ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')

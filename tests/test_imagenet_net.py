@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bioprop import feedforward, optim, reference, rules, step
-from bioprop.checkpoint import Checkpoints
+from bioprop import feedforward, rules
 from bioprop.losses import softmax_cross_entropy
+from bioprop.records.checkpoint import Checkpoints
+from bioprop.settings import published
+from bioprop.training import optim, step
 
 BATCH, LIMIT = 2, 24  # LIMIT in GiB
 LEARNING_RATE = 1e-4
@@ -33,7 +35,7 @@ def one_step(name):
         return optim.optimizer('adam', LEARNING_RATE)
 
     started = time.perf_counter()
-    hidden = reference.hidden_layers('imagenet', 'lc')
+    hidden = published.hidden_layers('imagenet', 'lc')
     network, rule = feedforward((224, 224, 3), hidden, 1000, net='lc'), rules.get(name)
     learner = step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, adam))
     key = jax.random.key(0)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bioprop.errors import UserError
-from experiments import remote, slurm, tpu
-from experiments.tpu import Settings
+from experiments.clusters import remote, slurm, tpu
+from experiments.clusters.tpu import Settings
 
 ROOT = Path(__file__).parent.parent
 # Whatever a shell could take apart.

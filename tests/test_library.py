@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from bioprop.resolve import resolve
-from bioprop.step import SCHEDULES
+from bioprop.settings.resolve import resolve
+from bioprop.training.step import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax import lax
 from jax.extend.core import jaxprs_in_params
 
-from bioprop.linen import ConvLocal
+from bioprop.layers.linen import ConvLocal
 
 pytestmark = pytest.mark.usefixtures('quick')
 BOTH = ConvLocal, nn.ConvLocal

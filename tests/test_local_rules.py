@@ -25,7 +25,8 @@ from test_step import (
     turn,
 )
 
-from bioprop import rules, step
+from bioprop import rules
+from bioprop.training import step
 
 pytestmark = pytest.mark.usefixtures('quick')
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)

@@ -201,7 +201,7 @@ def test_bad_config_files(tmp_path):
     """All that is wrong with them is in test_config.py; these are as a user would see them."""
     typo, bug = tmp_path / 'typo.py', tmp_path / 'bug.py'
     typo.write_text(
-        'from bioprop.config import paper\n'
+        'from bioprop.settings import paper\n'
         "def get_config(a=''): return paper('mnist', 'bp', a, dataset='mnist_mini', epoch=1)\n"
     )
     bug.write_text('def get_config(a=""):\n    return {}["lr"]\n')

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from command_lines import configured
 
-from bioprop import feedforward, reference, rules
-from bioprop.config import paper
+from bioprop import feedforward, rules
 from bioprop.data.sets import Dataset, Part
 from bioprop.errors import UserError
 from bioprop.networks import parameter_count
-from bioprop.resolve import resolve
-from bioprop.run import make_learner
+from bioprop.running.run import make_learner
+from bioprop.settings import paper, published
+from bioprop.settings.resolve import resolve
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 INPUTS = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3), 'imagenet': (224, 224, 3)}
@@ -74,8 +74,8 @@ HIDDEN = {
 }  # fmt: skip
 
 
-def published(dataset, net):
-    hidden, classes = reference.hidden_layers(dataset, net), 1000 if dataset == 'imagenet' else 10
+def papers_net(dataset, net):
+    hidden, classes = published.hidden_layers(dataset, net), 1000 if dataset == 'imagenet' else 10
     return feedforward(INPUTS[dataset], hidden, classes, net=net)
 
 
@@ -87,21 +87,21 @@ def test_published_counts_are_those_of_the_formulas():
 
 @pytest.mark.parametrize(('dataset', 'net'), COUNTS)
 def test_net_of_table_3_has_its_parameters(dataset, net):
-    weights = jax.eval_shape(published(dataset, net).init, jax.random.key(0))
+    weights = jax.eval_shape(papers_net(dataset, net).init, jax.random.key(0))
     assert parameter_count(weights) == COUNTS[dataset, net]
 
 
 @pytest.mark.parametrize('net', ['lc', 'conv'])
 @pytest.mark.parametrize('dataset', SHAPES)
 def test_layers_of_table_3_have_its_shapes(dataset, net):
-    network = published(dataset, net)
+    network = papers_net(dataset, net)
     assert [layer.out_shape for layer in network.layers] == SHAPES[dataset]
     assert [layer.in_shape for layer in network.layers] == [INPUTS[dataset], *SHAPES[dataset][:-1]]
 
 
 def test_direct_feedback_of_the_imagenet_net_reaches_every_unit():
     weights = jax.eval_shape(
-        lambda key: rules.init_weights(key, published('imagenet', 'lc'), rules.dfa()),
+        lambda key: rules.init_weights(key, papers_net('imagenet', 'lc'), rules.dfa()),
         jax.random.key(0),
     )
     units = sum(math.prod(shape) for shape in SHAPES['imagenet'][:-1])
@@ -110,7 +110,7 @@ def test_direct_feedback_of_the_imagenet_net_reaches_every_unit():
 
 
 def test_hidden_layers_are_tanh_and_the_logits_linear():
-    *hidden, top = published('mnist', 'lc').layers
+    *hidden, top = papers_net('mnist', 'lc').layers
     a = np.array([-2.0, 0.5], np.float32)
     for layer in hidden:
         np.testing.assert_allclose(layer.activation(a), np.tanh(a), rtol=1e-6)
@@ -164,7 +164,7 @@ def load(path, arguments):
 def test_every_config_takes_the_net_and_its_row_of_table_5(path, net):
     dataset = path.stem.partition('_')[0]
     of_net = f'{dataset if dataset in ("cifar10", "imagenet") else "mnist"}_lc'
-    table = reference.tables()['table5_best_hyperparameters'][of_net]
+    table = published.tables()['table5_best_hyperparameters'][of_net]
     schedules = ('parallel', 'alternating', 'alternating_step')
     for schedule in schedules if path.stem.endswith('dtp') else schedules[:1]:
         config = load(path, f'net={net},schedule={schedule},hyperparameters=published')

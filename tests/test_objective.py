@@ -11,9 +11,10 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from problems import BATCH, LAYERS, make_rule, numpy, problem
 
-from bioprop import optim, rules, step
+from bioprop import rules
 from bioprop.rules import Rule
 from bioprop.rules.backpropagation import descend
+from bioprop.training import optim, step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES = 8

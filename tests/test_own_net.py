@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from bioprop import feedforward, network, reference, rules, step
-from bioprop.config import paper
+from bioprop import feedforward, network, rules
 from bioprop.data.sets import Dataset, Part
 from bioprop.errors import UserError
 from bioprop.layers import dense
-from bioprop.resolve import resolve
-from bioprop.run import make_learner
+from bioprop.running.run import make_learner
+from bioprop.settings import paper, published
+from bioprop.settings.resolve import resolve
+from bioprop.training import step
 
 SOURCE = """
 from bioprop.layers import convolution
@@ -86,7 +87,7 @@ def test_it_takes_the_published_row_of_the_locally_connected_net(rule):
         for net in ('users_layers:twofold', 'lc')
     )
     assert own | {'net': 'lc'} == local
-    row = reference.tables()['table5_best_hyperparameters']['mnist_lc']
+    row = published.tables()['table5_best_hyperparameters']['mnist_lc']
     assert own['lr'] == row['dtp_parallel' if rule == 'dtp' else rule]['lr']
 
 

@@ -10,9 +10,9 @@ import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
 from problems import numpy
 
-from bioprop import parallel, step
 from bioprop.losses import LOSSES, softmax_cross_entropy
-from bioprop.precision import cast, widened
+from bioprop.training import parallel, step
+from bioprop.training.precision import cast, widened
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16

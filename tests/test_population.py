@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from problems import CLASSES, IN_SHAPE, numpy
 
-from bioprop import crowd, population, step
-from bioprop.checkpoint import Checkpoints
-from bioprop.config import paper
-from bioprop.crowd import Crowd
 from bioprop.data import sets
 from bioprop.errors import UserError
-from bioprop.population import Members, members_that_fit, program_of, train_population
-from bioprop.report import scores_of
-from bioprop.resolve import hparams, resolve
-from bioprop.run import calls, make_hparams, make_run
-from bioprop.train import Diverged, train
+from bioprop.records.checkpoint import Checkpoints
+from bioprop.running import population
+from bioprop.running.population import Members, members_that_fit, program_of, train_population
+from bioprop.running.report import scores_of
+from bioprop.running.run import calls, make_hparams, make_run
+from bioprop.running.train import Diverged, train
+from bioprop.settings import paper
+from bioprop.settings.resolve import hparams, resolve
+from bioprop.training import crowd, step
+from bioprop.training.crowd import Crowd
 
 pytestmark = pytest.mark.usefixtures('quick')
 TIMES = ('seconds', 'examples_per_second')
@@ -127,7 +128,7 @@ def programs(run):
 
 
 def train_alone(configs, until=math.inf):
-    """The members one by one by `bioprop.step` alone, up to a step: Members, stacked."""
+    """The members one by one by `bioprop.training.step` alone, up to a step: Members, stacked."""
     run = make_run(configs[0])
     init, train_steps, evaluate = programs(run)
     members = []

@@ -16,8 +16,8 @@ import orbax.checkpoint as ocp
 import pytest
 from test_stream import write_photos
 
-from bioprop.parallel import MODES
 from bioprop.rules import RULES
+from bioprop.training.parallel import MODES
 
 pytestmark = pytest.mark.usefixtures('x64')  # what is read back, too
 ROOT = Path(__file__).parent.parent

@@ -10,12 +10,12 @@ import pytest
 import studies
 
 from bioprop.errors import UserError
-from experiments.origins import origins
-from experiments.overview import entry
-from experiments.page import counted, page_of, search_text, spread_text
-from experiments.results import load
-from experiments.rows import table
-from experiments.tables import Spread
+from experiments.analysis.origins import origins
+from experiments.analysis.overview import entry
+from experiments.analysis.results import load
+from experiments.analysis.rows import table
+from experiments.analysis.tables import Spread
+from experiments.pages.page import counted, page_of, search_text, spread_text
 
 
 def entries(study, searched=False):

@@ -14,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from bioprop.checkpoint import Checkpoints
+from bioprop.records.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster

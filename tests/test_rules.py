@@ -23,10 +23,11 @@ from problems import (
     problem,
 )
 
-from bioprop import networks, optim, rules, step
+from bioprop import networks, rules
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
 from bioprop.rules import Context, ao_sdtp, dtp, init_weights, sdtp
+from bioprop.training import optim, step
 
 pytestmark = pytest.mark.usefixtures('quick')
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from bioprop import reference, search
-from bioprop.config import paper
-from bioprop.resolve import hparams, resolve
-from bioprop.search import (
+from bioprop.settings import paper, published
+from bioprop.settings.resolve import hparams, resolve
+from bioprop.studies import search
+from bioprop.studies.search import (
     DOMAINS,
     WIDE,
     Choice,
@@ -25,7 +25,7 @@ from bioprop.search import (
     table4,
     together,
 )
-from bioprop.study import run_name
+from bioprop.studies.study import run_name
 
 CONFIG = resolve(paper('mnist', 'dtp', schedule='alternating', seed=5, epochs=30))
 
@@ -121,7 +121,7 @@ def test_choices_are_all_alike():
 
 ROWS = {
     f'{net} {row}': values
-    for net, rows in reference.tables()['table5_best_hyperparameters'].items()
+    for net, rows in published.tables()['table5_best_hyperparameters'].items()
     for row, values in rows.items()
 }
 
@@ -130,7 +130,7 @@ def test_the_wide_domain_holds_every_row_of_table_5_and_our_own():
     assert len(ROWS) == 7 + 8 + 7 + 8 + 6
     ours = {
         f'{net} {row} (ours)': values
-        for net, rows in reference._tuned().items()
+        for net, rows in published._tuned().items()
         if isinstance(rows, dict)
         for row, values in rows.items()
     }
@@ -151,7 +151,7 @@ def test_table_4_is_the_papers_and_holds_less():
         'eps': Choice([1e-4, 1e-6, 1e-8]), 'alpha': Uniform(0.01, 0.2),
         'sigma': Uniform(0.01, 0.3),
     }  # fmt: skip
-    assert reference.tables()['table4_search_space']['configurations'] == 60
+    assert published.tables()['table4_search_space']['configurations'] == 60
     mnist = ROWS['mnist_fc dtp_parallel']
     assert not inside(table4(), 'lr', mnist['lr'])
     for name, spread in table4().items():

@@ -12,11 +12,11 @@ import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
 from problems import IN_SHAPE, feedforward, numpy
 
-from bioprop import optim, parallel, step
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import softmax_cross_entropy, squared_error
 from bioprop.rules import Rule, init_weights
+from bioprop.training import optim, parallel, step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16

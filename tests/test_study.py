@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from test_stream import write_photos
 
-from bioprop import study
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.resolve import resolve
-from bioprop.study import Study, run_name
-from bioprop.writers import write_json
+from bioprop.records.writers import write_json
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.studies import study
+from bioprop.studies.study import Study, run_name
 
 ROOT = Path(__file__).parent.parent
 TIMES = ('seconds', 'examples_per_second')

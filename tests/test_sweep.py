@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from bioprop.study import run_name
-from experiments.averages import averages, text
+from bioprop.studies.study import run_name
+from experiments.analysis.averages import averages, text
 from experiments.publish import filled
 
 CONFIG = """
-from bioprop.config import paper
+from bioprop.settings import paper
 
 def get_config(arguments=''):
     return paper('mnist', 'bp', arguments, dataset='mnist_mini', hidden=(8,), batch_size=500)

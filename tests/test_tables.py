@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bioprop import reference
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.resolve import resolve
-from bioprop.search import Rung, Search
-from bioprop.writers import clock
-from experiments import publish, table, tables
+from bioprop.records.writers import clock
+from bioprop.settings import paper, published
+from bioprop.settings.resolve import resolve
+from bioprop.studies.search import Rung, Search
+from experiments import publish, table
+from experiments.analysis import tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,13 +81,13 @@ def test_contrasts_are_differences_of_means_with_welchs_error():
 def test_every_contrast_is_between_rows_of_the_paper():
     names = set(tables.row_configs('mnist', 'lc'))
     assert all({a, b} <= names for _, a, b in tables.CONTRASTS)
-    assert names == set(reference.tables()['table1']['mnist']['lc'])
+    assert names == set(published.tables()['table1']['mnist']['lc'])
 
 
 def test_rows_are_the_papers_and_settings_hold_for_all():
     rows = tables.row_configs('mnist', 'fc', 'epochs=7,hidden=(8,)')
-    published = reference.tables()['table1']['mnist']['fc']
-    assert set(rows) == {name for name, value in published.items() if value}
+    figures = published.tables()['table1']['mnist']['fc']
+    assert set(rows) == {name for name, value in figures.items() if value}
     assert all(config['epochs'] == 7 for config in rows.values())
     assert rows['sdtp_alternating']['schedule'] == 'alternating'
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from bioprop import team
 from bioprop.errors import UserError
+from bioprop.running import team
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,14 +6,14 @@ import jax
 import pytest
 
 from bioprop import Rule
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.parallel import available
-from bioprop.population import train_population
-from bioprop.resolve import resolve
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import no_feedback
-from bioprop.train import train
+from bioprop.running.population import train_population
+from bioprop.running.train import train
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.training.parallel import available
 
 seen = []
 

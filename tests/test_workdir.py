@@ -15,13 +15,13 @@ from pathlib import Path
 import jax
 import pytest
 
-from bioprop import conditions
-from bioprop.config import paper
 from bioprop.errors import UserError
-from bioprop.locks import owned
-from bioprop.resolve import resolve
-from bioprop.train import train
-from bioprop.workdir import default_workdir, opened, summary_of
+from bioprop.records import conditions
+from bioprop.records.locks import owned
+from bioprop.records.workdir import default_workdir, opened, summary_of
+from bioprop.running.train import train
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
 
 CONFIG = resolve(paper('mnist', 'bp', hidden=(16,), epochs=4))
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ from absl import logging
 from bioprop.data import crops, inspection, sets, tfds_arrays
 from bioprop.data.records import Records, again, read, tested_split
 from bioprop.errors import UserError
-from bioprop.provenance import cores
+from bioprop.records.provenance import cores
 
 RUN = 16  # examples decoded at a time
 ORDER, CROP = range(2)  # what a seed is used for

@@ -16,7 +16,7 @@ from tensorflow_datasets.core import read_only_builder
 
 from bioprop.data import records
 from bioprop.errors import UserError, unknown
-from bioprop.paths import readable
+from bioprop.records.paths import readable
 
 USUAL = ('mnist_mini', 'mnist', 'fashion_mnist', 'cifar10', 'imagenet2012')  # of some 300
 PREFIX = re.compile(r'^(\w+: )?Failed to construct .*?}": ')  # tfds's, with all its arguments

@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 
 from bioprop.losses import softmax_cross_entropy
-from bioprop.precision import cast
 from bioprop.rules import Context, Rule
 from bioprop.testing.faults import Fault, attempt, difference, finite, like, naming, same, shaken
 from bioprop.testing.problem import (
@@ -22,6 +21,7 @@ from bioprop.testing.problem import (
     plain_gradient,
     states_of,
 )
+from bioprop.training.precision import cast
 
 # The layers whose forward kernels signals may use, for given states, of a net of so many layers.
 TRANSPORT: dict[str, Callable[[int], Iterable[int]]] = {

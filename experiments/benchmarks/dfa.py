@@ -8,9 +8,9 @@ import jax
 from absl import flags
 
 from bioprop import rules
-from bioprop.crowd import program_bytes
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import Context
+from bioprop.training.crowd import program_bytes
 from experiments.benchmarks import step, timing
 from experiments.benchmarks.nets import Net, paper_net
 

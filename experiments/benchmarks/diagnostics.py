@@ -15,8 +15,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from bioprop import diagnostics, step
-from bioprop.writers import Metrics
+from bioprop import diagnostics
+from bioprop.records.writers import Metrics
+from bioprop.training import step
 from experiments.benchmarks import timing
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import HPARAMS, RULES, learner

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import optax
 from absl import flags
 
-from bioprop import costs, step
-from bioprop.config import paper
-from bioprop.resolve import resolve
-from bioprop.run import make_run
+from bioprop.costs import trace
+from bioprop.running.run import make_run
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.training import step
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import paper_net
 
@@ -110,7 +111,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     contestants = {
         'program': timing.Stepper(lambda state: program(state)[0], state),
         'plain': plain_epoch(batch_size, run.parts['train']),
-        'floor': floor.run(*costs.products('bp', NET.network, batch_size), run.steps_per_pass),
+        'floor': floor.run(*trace.products('bp', NET.network, batch_size), run.steps_per_pass),
         'plain evaluation': plain_evaluation(run.parts),
     }
     least = timing.interleave(contestants, seconds)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from bioprop.costs import Product
+from bioprop.costs.trace import Product
 from experiments.benchmarks import timing
 
 

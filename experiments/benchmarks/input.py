@@ -19,7 +19,7 @@ from absl import flags
 from bioprop.data import crops
 from bioprop.data.records import read
 from bioprop.data.stream import RUN, Stream, open_stream
-from bioprop.provenance import cores
+from bioprop.records.provenance import cores
 from experiments.benchmarks import photographs, timing
 
 IMAGENET_DIR = flags.DEFINE_string(

@@ -3,9 +3,10 @@
 import functools
 from typing import NamedTuple
 
-from bioprop import networks, reference
+from bioprop import networks
 from bioprop.layers.base import Shape
 from bioprop.networks import Network
+from bioprop.settings import published
 
 IN_SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # table 3 itself gives ImageNet's
 
@@ -32,7 +33,7 @@ def paper_net(name: str) -> Net:
     Raises UserError for one that the paper does not have.
     """
     dataset, _, kind = name.rpartition('_')
-    table = reference.architecture(dataset, kind)
+    table = published.architecture(dataset, kind)
     in_shape = tuple(table.get('input') or IN_SHAPES[dataset])
-    hidden, units = reference.hidden_layers(dataset, kind), reference.auxiliary_units(dataset)
+    hidden, units = published.hidden_layers(dataset, kind), published.auxiliary_units(dataset)
     return Net(in_shape, hidden, table['classes'], kind, units)

@@ -11,11 +11,13 @@ import jax
 import numpy as np
 from absl import flags
 
-from bioprop import costs, population, step
-from bioprop.config import paper
-from bioprop.crowd import WIDTH, Crowd
-from bioprop.resolve import resolve
-from bioprop.run import Run, make_run
+from bioprop.costs import trace
+from bioprop.running import population
+from bioprop.running.run import Run, make_run
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
+from bioprop.training import step
+from bioprop.training.crowd import WIDTH, Crowd
 from experiments.benchmarks import epoch, floor, timing
 
 RULE = flags.DEFINE_string('rule', 'bp', 'population: a rule of the package.')
@@ -75,7 +77,7 @@ def products(run: Run, side_by_side: int) -> timing.Stepper:
     def of_members(items):
         return [(places * side_by_side, *shape) for places, *shape in items]
 
-    signals, gradients = costs.products(
+    signals, gradients = trace.products(
         RULE.value, run.learner.network, run.batch_size, _auxiliary(run)
     )
     return floor.run(of_members(signals), of_members(gradients))

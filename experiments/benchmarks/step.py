@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from bioprop import costs, networks, optim, rules, step
+from bioprop import networks, rules
+from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
+from bioprop.training import optim, step
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import Net, paper_net
 
@@ -62,10 +64,10 @@ def rule_step(rule: str, net: Net, batch: dict[str, jax.Array], steps: int = 1) 
     )
 
 
-def rule_products(rule: str, net: Net, batch_size: int) -> list[costs.Product]:
+def rule_products(rule: str, net: Net, batch_size: int) -> list[trace.Product]:
     """All matrix products of a step of the rule."""
     auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
-    return list(itertools.chain(*costs.products(rule, net.network, batch_size, auxiliary)))
+    return list(itertools.chain(*trace.products(rule, net.network, batch_size, auxiliary)))
 
 
 def parameters(net: Net) -> int:
@@ -129,7 +131,7 @@ def _group_rows(group, bp, net, batch, seconds):
             'ms_step': least[name],
             'ratio_to_plain_bp': None,
             'ratio_to_bp': least[name] / least['bp'],
-            'mflop': costs.flops(items[kind]) / 1e6,
+            'mflop': trace.flops(items[kind]) / 1e6,
             'ms_floor': least[f'{kind} floor'],
             'ratio_to_floor': least[name] / least[f'{kind} floor'],
             'peak_bytes': steps[name].peak_bytes,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jax
 
-from bioprop.crowd import program_bytes
+from bioprop.training.crowd import program_bytes
 
 
 def interleave(

@@ -2,9 +2,9 @@
 
 from matplotlib.figure import Figure
 
+from experiments.analysis.series import Line
 from experiments.drawing import style
 from experiments.drawing.curves import legend
-from experiments.series import Line
 
 
 @style.look

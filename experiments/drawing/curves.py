@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from experiments.analysis.rows import grouped
+from experiments.analysis.series import Curve, Line
+from experiments.analysis.words import label
 from experiments.drawing import style
-from experiments.rows import grouped
-from experiments.series import Curve, Line
-from experiments.words import label
 
 MARKS = 8  # markers on a line, at most
 DECADES = 3

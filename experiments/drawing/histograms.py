@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.analysis.series import Trials
+from experiments.analysis.words import label
 from experiments.drawing import style
-from experiments.series import Trials
-from experiments.words import label
 
 BINS = 20  # at most
 BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # percent

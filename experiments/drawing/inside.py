@@ -8,11 +8,11 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.analysis.measured import LAYER, SPREAD, Numbers, layers_of, name_of, place_of
+from experiments.analysis.series import Curve
 from experiments.drawing import panes
 from experiments.drawing.panes import Pane, Trace
-from experiments.measured import LAYER, SPREAD, Numbers, layers_of, name_of, place_of
-from experiments.series import Curve
-from experiments.themes import METRICS
+from experiments.drawing.themes import METRICS
 
 # How the parts of the data look, over epochs and over layers.
 OVER_EPOCHS = {

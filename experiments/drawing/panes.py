@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
+from experiments.analysis.series import Curve
 from experiments.drawing import style
 from experiments.drawing.curves import band
-from experiments.series import Curve
-from experiments.themes import Scale
+from experiments.drawing.themes import Scale
 
 APART = 0.045  # of a layer, between the bars of two lines
 # Ticks of a logarithmic axis, by the ratio of its ends that they serve.

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.rows import Method
+from experiments.analysis.rows import Method
 
 WIDTH, COLUMN = 6.75, 3.3  # inches, of a page's text
 

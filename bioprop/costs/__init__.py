@@ -1,0 +1,1 @@
+"""What a step costs: products, bytes, and time on named machines."""

@@ -1,0 +1,178 @@
+"""From a resolved configuration to what is trained: data, network, rule, optimisers."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from bioprop import diagnostics, networks
+from bioprop.data import sets, stream
+from bioprop.data.augment import crop_and_flip
+from bioprop.errors import UserError
+from bioprop.losses import LOSSES
+from bioprop.rules import trained_sides
+from bioprop.settings import resolve
+from bioprop.settings.keys import OPTIONS, SIDES
+from bioprop.training import optim, step
+
+
+class Run(NamedTuple):
+    """What a configuration stands for, ready to be stepped."""
+
+    learner: step.Learner
+    data: sets.Dataset
+    parts: dict[str, Any]  # 'train', 'validation', 'test': step.Images on the device, or streams
+    hparams: step.Hparams
+    passes: tuple  # of the schedule, restricted to the sides that the rule trains
+    steps_per_pass: int
+    batch_size: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Minibatches of an epoch, over all its passes."""
+        return self.steps_per_pass * len(self.passes)
+
+
+def make_run(config: dict[str, Any], devices: int = 1) -> Run:
+    """Finds the data and builds the learner. Raises UserError for what does not fit together."""
+    data = load(config)
+    learner = make_learner(config, data)
+    batch_size, examples = config['batch_size'], data.train.examples
+    parts = devices * config['accumulate']
+    if batch_size % parts:
+        raise UserError(
+            f'config.batch_size = {batch_size} must be a multiple of {devices} devices'
+            + (f' x accumulate = {config["accumulate"]}' if config['accumulate'] > 1 else '')
+        )
+    steps_per_pass = examples // batch_size
+    if not steps_per_pass:
+        raise UserError(
+            f'config.batch_size = {batch_size} exceeds the training set of {examples} images'
+        )
+    passes = tuple(
+        tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
+        for turns in step.SCHEDULES[config['schedule']]
+    )
+    return Run(
+        learner,
+        data,
+        data.parts if config['image_size'] else _on_device(data, learner),
+        make_hparams(config, learner),
+        passes,
+        steps_per_pass,
+        batch_size,
+        config['seed'],
+    )
+
+
+def load(config: dict[str, Any]) -> sets.Dataset:
+    """The data of a configuration: in memory, or as streams of crops where it has image_size."""
+    name, folder, held_out = (config[x] for x in ('dataset', 'data_dir', 'validation_fraction'))
+    if config['image_size'] is None:
+        return sets.load(name, held_out, folder)
+    return stream.open_stream(name, folder, config['image_size'], held_out, config['augment'])
+
+
+def make_hparams(config: dict[str, Any], learner: step.Learner) -> step.Hparams:
+    """The values that a program traces. Raises UserError for a wrong number of them."""
+    hparams = {name: jnp.asarray(x, float) for name, x in resolve.hparams(config).items()}
+    for name, value in hparams.items():
+        if value.shape not in ((), (len(learner.network.layers),)):
+            raise UserError(
+                f'config.{name} has {value.size} values: give one, or one for each of the '
+                f'{len(learner.network.layers)} layers'
+            )
+    return hparams
+
+
+class Call(NamedTuple):
+    """One scan of training steps, within one pass over the training set."""
+
+    turns: tuple[tuple[str, ...], ...]
+    steps: int
+    position: int  # the step that it ends at
+    epoch: int
+    evaluated: bool  # whether the scores are taken after it
+    last: bool
+    lead: int  # steps of it before the first that is diagnosed, as every so many of a pass are
+
+
+def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
+    """The calls that train from step `position` to the end of config['epochs']."""
+    last, diagnosis = config['epochs'] * run.steps_per_epoch, run.learner.diagnosis
+    while position < last:
+        number, done = divmod(position, run.steps_per_pass)
+        left = run.steps_per_pass - done
+        steps = min(config['steps_per_call'] or left, left)
+        position += steps
+        yield Call(
+            run.passes[number % len(run.passes)],
+            steps,
+            position,
+            -(-position // run.steps_per_epoch),
+            position == last or position % (config['eval_every'] * run.steps_per_epoch) == 0,
+            position == last,
+            min(-done % diagnosis.every, steps) if diagnosis else 0,
+        )
+
+
+def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
+    """The network, rule, loss, optimisers and augmentation that a resolved configuration names.
+
+    Raises UserError for what does not fit together.
+    """
+    rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
+    in_shape = data.train.in_shape
+    if loss.reconstructs and in_shape[-1] != 1:
+        raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
+    outputs = math.prod(in_shape) if loss.reconstructs else data.classes
+    try:
+        network = networks.feedforward(
+            in_shape, config['hidden'], outputs, config['activation'], config['net']
+        )
+    except ValueError as error:
+        raise UserError(
+            f'config.hidden = {config["hidden"]} makes no net on images of {in_shape}: {error}'
+        ) from error
+    sides = trained_sides(network, rule)
+    resolve.check_sides(config, rule, sides)
+    optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
+    on_device = config['augment'] and not config['image_size']  # streams crop what they decode
+    names = diagnostics.named(config['diagnostics'])
+    return step.Learner(
+        network, rule, loss, optimizers, crop_and_flip if on_device else None,
+        config['precision'], config['accumulate'],
+        step.Diagnosis(names, config['diagnostics_every']) if names else None,
+    )  # fmt: skip
+
+
+def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
+    prefix = SIDES[side]
+    options = {
+        option: hparams[prefix + name]
+        for name, option in OPTIONS.items()
+        if prefix + name in hparams
+    }
+    return optim.optimizer(
+        config[f'{prefix}optimizer'],
+        hparams[f'{prefix}lr'],
+        clip=hparams.get(f'{prefix}clip'),
+        weight_decay=hparams.get(f'{prefix}weight_decay'),
+        **options,
+    )
+
+
+def _on_device(data: sets.Dataset, learner: step.Learner) -> dict[str, step.Images]:
+    mean, std = (jnp.asarray(value, float) for value in (data.mean, data.std))
+    return {
+        name: step.Images(
+            jnp.asarray(part.image),
+            None if learner.loss.reconstructs else jnp.asarray(part.label),
+            mean,
+            std,
+        )
+        for name, part in data.parts.items()
+    }

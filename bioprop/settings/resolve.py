@@ -1,0 +1,175 @@
+"""What a configuration means once every override is known: nothing open, nothing out of range."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from bioprop import diagnostics, networks, rules
+from bioprop.data import tfds_arrays
+from bioprop.errors import UserError, unknown
+from bioprop.layers import ACTIVATIONS
+from bioprop.losses import LOSSES
+from bioprop.settings import published
+from bioprop.settings.keys import KINDS, OF_RULES, OPTIONS, SIDES, Config, whole
+from bioprop.training.optim import OPTIMIZERS
+from bioprop.training.parallel import MODES
+from bioprop.training.precision import PRECISIONS
+from bioprop.training.step import SCHEDULES
+
+SOURCES = ('published', 'tuned')
+FEEDBACK = ('stored', 'regenerated')  # of dfa
+# Sets that use the published settings of another name.
+PAPER_SETS = {'mnist_mini': 'mnist', 'fashion_mnist': 'mnist', 'imagenet2012': 'imagenet'}
+ADAM = ('beta1', 'beta2', 'eps')
+# What published hyperparameters are looked up by.
+PLACE = ('hyperparameters', 'paper_dataset', 'net', 'rule', 'schedule')
+# Local losses are squared distances summed over units; random feedback is Glorot's.
+DEFAULTS = {'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0}
+COUNTS = (
+    'epochs', 'batch_size', 'accumulate', 'eval_every', 'eval_batch_size', 'steps_per_call',
+    'image_size', 'diagnostics_every',
+)  # fmt: skip
+# [least, bound) of numbers; a rule's own may be any.
+RANGES = {
+    **dict.fromkeys(KINDS, (0, math.inf)),
+    **dict.fromkeys(COUNTS, (1, math.inf)),
+    **{side + name: (0, 1) for side in SIDES.values() for name in ('beta1', 'beta2', 'momentum')},
+    'seed': (0, 2**32),
+    'validation_fraction': (0, 1),
+}
+
+
+def resolve(config: Config) -> dict[str, Any]:
+    """The configuration with nothing left open, as a plain dictionary.
+
+    Raises UserError for a key that neither bioprop nor the rule reads, for a value that is out of
+    range or of no known name, for a data set that is nowhere, and for a hyperparameter that the
+    rule needs and that neither the config nor the chosen source gives.
+    """
+    resolved = whole(config).to_dict()
+    _check_keys(resolved)
+    _check(resolved)
+    dataset = resolved['dataset']
+    if dataset not in tfds_arrays.USUAL:
+        tfds_arrays.find(dataset, resolved['data_dir'])
+    if resolved['paper_dataset'] is None:
+        resolved['paper_dataset'] = PAPER_SETS.get(dataset, dataset)
+    if resolved['augment'] is None:
+        resolved['augment'] = resolved['paper_dataset'] in ('cifar10', 'imagenet')
+    if resolved['hidden'] is None:
+        resolved['hidden'] = published.hidden_layers(resolved['paper_dataset'], resolved['net'])
+    if resolved['rule'] == 'ao_sdtp':
+        units = resolved['auxiliary_units']
+        default = published.auxiliary_units(resolved['paper_dataset'])
+        resolved['auxiliary_units'] = default if units is None else units
+    elif resolved['auxiliary_units'] is not None:
+        raise UserError(f'auxiliary_units belong to ao_sdtp, not to rule {resolved["rule"]!r}')
+    if resolved['rule'] == 'dfa':
+        resolved['feedback'] = resolved['feedback'] or 'stored'
+        if resolved['feedback'] not in FEEDBACK:
+            raise unknown('feedback', resolved['feedback'], FEEDBACK)
+    elif resolved['feedback'] is not None:
+        raise UserError(f'feedback belongs to dfa, not to rule {resolved["rule"]!r}')
+    rule = make_rule(resolved)
+    _fill(resolved, rule)
+    if rule.updates:  # the network alone tells whether it has feedback weights: see make_learner
+        _require(resolved, rule, ('forward',))
+    else:
+        check_sides(resolved, rule, rule.sides)
+    return resolved
+
+
+def make_rule(resolved: dict[str, Any]) -> rules.Rule:
+    """The rule that a resolved configuration names."""
+    options = dict(resolved['rule_options'])
+    if resolved['rule'] == 'ao_sdtp':
+        options['auxiliary_units'] = resolved['auxiliary_units']
+    if resolved.get('feedback') == 'regenerated':
+        options['stored'] = False
+    return rules.get(resolved['rule'], **options)
+
+
+def hparams(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The continuous hyperparameters of a resolved configuration: those a program may trace."""
+    optimizers = ('lr', *OPTIONS, 'clip', 'weight_decay')
+    names = [*make_rule(resolved).hparams]
+    names += [side + name for side in SIDES.values() for name in optimizers]
+    return {name: resolved[name] for name in names if resolved[name] is not None}
+
+
+def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]) -> None:
+    """Raises UserError if the sides that are trained lack a rate, or are too few to alternate."""
+    if resolved['schedule'] != 'parallel' and 'feedback' not in sides:
+        raise UserError(
+            f'rule {resolved["rule"]!r} trains no feedback weights, so it has nothing to '
+            'alternate: use schedule=parallel'
+        )
+    _require(resolved, rule, sides)
+
+
+def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
+    """Looks up hyperparameters at None. The paper's rates are those of its optimiser, Adam."""
+    known = DEFAULTS | published.hyperparameters(*(resolved[name] for name in PLACE))
+    adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
+    for name in (*rule.hparams, *_rates(resolved, adam)):
+        if resolved.get(name) is None:
+            resolved[name] = known.get(name)
+
+
+def _rates(resolved: dict[str, Any], sides: Sequence[str]) -> list[str]:
+    """What the optimisers of the sides cannot do without."""
+    adam = {side: resolved[f'{SIDES[side]}optimizer'] == 'adam' for side in sides}
+    return [SIDES[side] + name for side in sides for name in ('lr', *(ADAM if adam[side] else ()))]
+
+
+def _require(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]) -> None:
+    needed = (*rule.hparams, *_rates(resolved, sides))
+    missing = [name for name in needed if resolved[name] is None]
+    if missing:
+        place = ', '.join(f'{name}={resolved[name]!r}' for name in PLACE)
+        raise UserError(
+            f'{place}: there is no value of {", ".join(missing)} for this. Set '
+            + ' '.join(f'--config.{name}=VALUE' for name in missing)
+            + ', or --config.paper_dataset=mnist or cifar10 to take the settings of that set.'
+        )
+
+
+def _check_keys(config: dict[str, Any]) -> None:
+    """Whether bioprop or the rule reads every key, and the rule's are what can be traced."""
+    options = config['rule_options']
+    try:
+        json.dumps(options)
+        own = rules.get(config['rule'], **options).hparams
+    except (TypeError, ValueError) as error:
+        raise UserError(f'config.rule_options = {options} cannot be kept: {error}') from None
+    for key, value in config.items():
+        if key not in KINDS and key not in own:
+            raise unknown('config key', key, {*KINDS, *own})
+        values = value if isinstance(value, tuple) else (value,)
+        open_or_numbers = value is None or all(type(x) in (int, float) for x in values)
+        if key in (*OF_RULES, *own) and not open_or_numbers:
+            raise UserError(f'config.{key} must be a number or one for each layer, not {value!r}')
+
+
+def _check(config: dict[str, Any]) -> None:
+    for kind, known in (
+        ('schedule', SCHEDULES), ('loss', LOSSES), ('activation', ACTIVATIONS),
+        ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('inverse_optimizer', OPTIMIZERS),
+        ('parallel', MODES), ('precision', PRECISIONS),
+    ):  # fmt: skip
+        if config[kind] not in known:
+            raise unknown(kind, config[kind], known)
+    networks.local_layer(config['net'])
+    diagnostics.named(config['diagnostics'])
+    if any(isinstance(x, bool) for x in jax.tree.leaves(config['hidden'])):
+        raise UserError(f'config.hidden must be numbers, not {config["hidden"]!r}')
+    for name, value in config.items():
+        least, bound = RANGES.get(name, (-math.inf, math.inf))
+        for x in value if isinstance(value, tuple) else (value,):
+            if isinstance(x, int | float) and not least <= x < bound:
+                raise UserError(
+                    f'config.{name} must be at least {least} and below {bound}, not {x}'
+                )

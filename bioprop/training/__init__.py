@@ -1,0 +1,1 @@
+"""The pure step: what is trained, on what images, on which devices."""

@@ -1,0 +1,1 @@
+"""What runs say: rows, tables, series and insights."""
