@@ -10,7 +10,7 @@ from bioprop.records.checkpoint import Checkpoints
 from bioprop.running.report import best_of, evaluations, measure_of
 from bioprop.running.run import make_run
 from bioprop.settings.keys import completed
-from bioprop.training import step
+from bioprop.training.learner import init_state
 from experiments.analysis.results import Run
 
 
@@ -38,7 +38,7 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
             f'{trained.folder} has no checkpoints: digits need a run of bioprop.main, since '
             'populations do not keep weights'
         )
-    state = step.init_state(run.learner, jax.random.key(trained.config['seed']), run.hparams)
+    state = init_state(run.learner, jax.random.key(trained.config['seed']), run.hparams)
     checkpoints = Checkpoints(trained.folder / 'checkpoints', read_only=True)
     try:
         state = checkpoints.restore(best_of(records, measure)['step'], state)

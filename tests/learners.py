@@ -6,7 +6,9 @@ import numpy as np
 from problems import CLASSES, HPARAMS, IN_SHAPE, feedforward, make_rule, random_like
 
 from bioprop.losses import softmax_cross_entropy
-from bioprop.training import optim, parallel, step
+from bioprop.training import optim, parallel
+from bioprop.training.images import Images
+from bioprop.training.learner import Learner, init_state
 
 EXAMPLES = 37
 
@@ -18,7 +20,7 @@ def make_learner(name, optimizer='adam', hidden=(5, 3), net='fc', **options):
         return optim.optimizer(optimizer, hparams['lr'], **options)
 
     network, rule = feedforward(IN_SHAPE, hidden, CLASSES, net=net), make_rule(name)
-    return step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
+    return Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
 
 
 def make_hparams(lr=0.01):
@@ -27,7 +29,7 @@ def make_hparams(lr=0.01):
 
 def make_images(examples=EXAMPLES):
     random = np.random.default_rng(1)
-    return step.Images(
+    return Images(
         image=jnp.asarray(random.integers(256, size=(examples, *IN_SHAPE)), jnp.uint8),
         label=jnp.asarray(random.integers(CLASSES, size=examples), jnp.int32),
         mean=jnp.asarray([100.0], float),
@@ -37,7 +39,7 @@ def make_images(examples=EXAMPLES):
 
 def random_state(learner):
     """A state in the middle of a run: random weights and biases, moments and counts not zero."""
-    state = step.init_state(learner, jax.random.key(0), make_hparams())
+    state = init_state(learner, jax.random.key(0), make_hparams())
     random = np.random.default_rng(2)
     weights = random_like(random, state.weights)
     optimizer = jax.tree.map(

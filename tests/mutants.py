@@ -26,17 +26,19 @@ ROOT = Path(__file__).parent.parent
 EQUIVALENT = Path(__file__).with_name('mutants_equivalent.txt')
 SECONDS = 900  # after which tests count as failed: they never end
 LOCAL = ('test_local', 'test_linen', 'test_networks', 'test_testing')
+STEP = ('test_step', 'test_diagnostics', 'test_parallel', 'test_population')
 RULES = ('test_rules', 'test_objective', 'test_step', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
     'bioprop/objective.py': ('test_objective', 'test_rules', 'test_dfa_blocks'),
+    'bioprop/training/diagnosis.py': STEP,
+    'bioprop/training/evaluation.py': STEP,
+    'bioprop/training/images.py': STEP,
+    'bioprop/training/learner.py': STEP,
     'bioprop/training/optim.py': ('test_step',),
-    'bioprop/training/step.py': (
-        'test_step',
-        'test_diagnostics',
-        'test_parallel',
-        'test_population',
-    ),
+    'bioprop/training/passes.py': STEP,
+    'bioprop/training/schedules.py': STEP,
+    'bioprop/training/step.py': STEP,
     'bioprop/layers/base.py': ('test_layers', 'test_rules', 'test_networks'),
     'bioprop/layers/convolution.py': LOCAL,
     'bioprop/layers/dense.py': ('test_layers', 'test_networks'),

@@ -13,7 +13,9 @@ from bioprop import feedforward, rules
 from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import RULES
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.learner import Learner, TrainState, init_state
+from bioprop.training.step import train_step
 
 HPARAMS = {
     'lr': 1e-4, 'scale': 1.0, 'inverse_scale': 1.0, 'sigma': 0.1, 'alpha': 0.1,
@@ -50,7 +52,7 @@ class Problem(NamedTuple):
     plan: trace.Plan
     sides: set
     step: object  # (state, batch) -> (state, metrics)
-    state: step.TrainState  # shapes
+    state: TrainState  # shapes
     batch: dict
 
 
@@ -61,9 +63,9 @@ def problem(case, rule, phase):
     made = rules.get(rule, **({'auxiliary_units': auxiliary} if auxiliary else {}))
     network = feedforward(case.in_shape, case.hidden, 10, net=case.net)
     adam = {side: lambda hparams: optim.optimizer('adam', hparams['lr']) for side in made.sides}
-    learner = step.Learner(network, made, softmax_cross_entropy, adam)
+    learner = Learner(network, made, softmax_cross_entropy, adam)
     turns = tuple(tuple(s for s in sides if s in made.sides) for sides in PHASES[phase])
-    init = functools.partial(step.init_state, learner, hparams=HPARAMS)
+    init = functools.partial(init_state, learner, hparams=HPARAMS)
     batch = {
         'image': jax.ShapeDtypeStruct((case.batch, *case.in_shape), jnp.float32),
         'label': jax.ShapeDtypeStruct((case.batch,), jnp.int32),
@@ -72,7 +74,7 @@ def problem(case, rule, phase):
     return Problem(
         trace.Plan(rule, network, case.batch, auxiliary),
         {side for sides in turns for side in sides},
-        lambda state, batch: step.train_step(learner, turns, state, batch, HPARAMS),
+        lambda state, batch: train_step(learner, turns, state, batch, HPARAMS),
         jax.eval_shape(init, jax.random.key(0)),
         batch,
     )
@@ -167,8 +169,8 @@ def test_traffic_is_as_counted_by_hand():
     assert network.layers[0].out_shape == (2, 1, 4)
     weights = 2 * 3 * 4 + 2 * 4 + 8 * 5 + 5
     adam = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
-    learner = step.Learner(network, rules.get('bp'), softmax_cross_entropy, adam)
-    init = functools.partial(step.init_state, learner, hparams=HPARAMS)
+    learner = Learner(network, rules.get('bp'), softmax_cross_entropy, adam)
+    init = functools.partial(init_state, learner, hparams=HPARAMS)
     state = jax.eval_shape(init, jax.random.key(0))
     moved, patches = trace.traffic(trace.Plan('bp', network, 6), {'forward'}, state)
     local = 2 * (6 * (5 + 8) + 24)  # forward and gradient: both ends and the kernel

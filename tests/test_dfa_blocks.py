@@ -21,8 +21,13 @@ from bioprop.rules.random_matrix import draw, project
 from bioprop.running import population
 from bioprop.settings import paper
 from bioprop.settings.resolve import make_rule, resolve
-from bioprop.training import crowd, optim, step
+from bioprop.training import crowd, optim
 from bioprop.training.crowd import program_bytes
+from bioprop.training.images import Images
+from bioprop.training.learner import Learner
+from bioprop.training.passes import train_steps
+from bioprop.training.schedules import FORWARD
+from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-12, atol=1e-14)
@@ -121,7 +126,7 @@ def test_the_projection_is_the_product_with_the_matrix(block, x64, strict, monke
 def make_learner(rule):
     network = feedforward(IN_SHAPE, HIDDEN, CLASSES)
     adam = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
-    return step.Learner(network, rule, softmax_cross_entropy, adam)
+    return Learner(network, rule, softmax_cross_entropy, adam)
 
 
 def make_batch():
@@ -146,7 +151,7 @@ def trained(rule, steps, scale, seed):
     learner, hparams, batch = make_learner(rule), make_hparams(scale), make_batch()
 
     def body(state, _):
-        return step.train_step(learner, (step.FORWARD,), state, batch, hparams)
+        return train_step(learner, (FORWARD,), state, batch, hparams)
 
     state, metrics = jax.lax.scan(body, start(rule, seed, hparams), length=steps)
     return state.weights, metrics
@@ -211,7 +216,7 @@ def test_keys_have_no_gradient_and_the_forward_weights_that_of_the_stored(x64, b
 
 def make_images():
     random = np.random.default_rng(1)
-    return step.Images(
+    return Images(
         jnp.asarray(random.integers(256, size=(12, *IN_SHAPE)), jnp.uint8),
         jnp.asarray(random.integers(CLASSES, size=12), jnp.int32),
         *jnp.asarray([[100.0], [50.0]], float),
@@ -223,7 +228,7 @@ def test_several_devices_and_populations_train_as_one_run(x64, blocks, monkeypat
     monkeypatch.setattr(jax, 'local_device_count', lambda: 2)
     monkeypatch.setattr(crowd, 'WIDTH', {})
     learner, hparams, images = make_learner(REGENERATED), make_hparams(0.7), make_images()
-    steps = functools.partial(step.train_steps, learner, (step.FORWARD,), 4, 3)
+    steps = functools.partial(train_steps, learner, (FORWARD,), 4, 3)
     alone = []
     for seed, devices in ((2, 1), (2, 2)):
         state = start(REGENERATED, seed, hparams)
@@ -239,7 +244,7 @@ def test_several_devices_and_populations_train_as_one_run(x64, blocks, monkeypat
     each = many.divide(jax.tree.map(lambda x: np.stack([x] * 3), hparams))
     init = functools.partial(population.init_member, learner)
     members = many.each(init, (seeds, each))(seeds, each)
-    function = functools.partial(population.train_member, learner, (step.FORWARD,), 4, 3)
+    function = functools.partial(population.train_member, learner, (FORWARD,), 4, 3)
     program = many.each(function, (members, alive, each), (many.everywhere(images),))
     members, _, finite = program(members, alive, each, many.everywhere(images))
     last = jax.tree.map(lambda x: x[2], many.gather(members.state))

@@ -26,7 +26,12 @@ from bioprop.running import run
 from bioprop.running.report import diagnostics_records
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training import parallel, step
+from bioprop.training import parallel
+from bioprop.training.diagnosis import diagnose, diagnose_part
+from bioprop.training.learner import Diagnosis, init_state
+from bioprop.training.passes import train_steps
+from bioprop.training.schedules import BOTH, FORWARD
+from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 RULES = sorted(rules.RULES)
@@ -175,9 +180,9 @@ def test_random_feedback_starts_at_a_right_angle_on_a_wide_net_and_aligns(name):
               'diagnostics=update,diagnostics_every=1000')
     )  # fmt: skip
     made = run.make_run(config)
-    state = step.init_state(made.learner, jax.random.key(0), made.hparams)
+    state = init_state(made.learner, jax.random.key(0), made.hparams)
     train = jax.jit(functools.partial(
-        step.train_steps, made.learner, made.passes[0], made.batch_size, made.steps_per_pass
+        train_steps, made.learner, made.passes[0], made.batch_size, made.steps_per_pass
     ))  # fmt: skip
     found = []
     for _ in range(config['epochs']):
@@ -514,13 +519,13 @@ def test_shares_of_a_batch_measure_the_whole(name, x64):
 
 @pytest.mark.parametrize('mode', parallel.MODES)
 def test_four_devices_measure_in_training_what_one_does(mode, x64):
-    learner = make_learner('dtp')._replace(diagnosis=step.Diagnosis(('signal', 'diversity'), 2))
+    learner = make_learner('dtp')._replace(diagnosis=Diagnosis(('signal', 'diversity'), 2))
     images, hparams, state = make_images(36), make_hparams(), random_state(learner)
 
     def train(devices):
         team = replicas(devices, mode)
         state_, parts, values = team.place((state._replace(step=state.step * 0), images, hparams))
-        function = functools.partial(step.train_steps, learner, (step.BOTH,), 12, 3)
+        function = functools.partial(train_steps, learner, (BOTH,), 12, 3)
         return numpy(team.spread(function, (state_, parts, values))(state_, parts, values)[1])
 
     one, four = train(1)['measured'], train(4)['measured']
@@ -534,13 +539,13 @@ def test_four_devices_measure_in_training_what_one_does(mode, x64):
 def trained(diagnosis, lead=0, steps=7):
     learner = make_learner('fa', hidden=(4,))._replace(diagnosis=diagnosis)
     state = random_state(learner)._replace(step=jnp.zeros((), jnp.int32))
-    function = functools.partial(step.train_steps, learner, (step.FORWARD,), 5, steps, lead=lead)
+    function = functools.partial(train_steps, learner, (FORWARD,), 5, steps, lead=lead)
     return learner, state, *jax.jit(function)(state, make_images(), make_hparams())
 
 
 def test_measuring_changes_nothing_that_is_trained(x64):
     *_, expected, metrics = trained(None)
-    *_, got, measured = trained(step.Diagnosis(('signal',), 3))
+    *_, got, measured = trained(Diagnosis(('signal',), 3))
     assert 'measured' not in metrics
     chex.assert_trees_all_close(numpy(got), numpy(expected), rtol=1e-12)
     measured.pop('measured')
@@ -549,7 +554,7 @@ def test_measuring_changes_nothing_that_is_trained(x64):
 
 @pytest.mark.parametrize(('lead', 'every'), [(0, 3), (2, 3), (0, 7), (0, 100), (7, 3), (6, 1)])
 def test_it_is_measured_before_the_steps_that_are_said(lead, every, x64):
-    diagnosis = step.Diagnosis(('signal',), every)
+    diagnosis = Diagnosis(('signal',), every)
     learner, state, _, metrics = trained(diagnosis, lead)
     images = make_images()
     key = jax.random.fold_in(state.key, 2**32 - 1)  # of the first pass
@@ -558,8 +563,8 @@ def test_it_is_measured_before_the_steps_that_are_said(lead, every, x64):
     for number in range(7):
         batch = images.at(order[number]).batch() | {'index': jnp.arange(5)}
         if number >= lead and (number - lead) % every == 0:
-            expected.append(numpy(step.diagnose(learner, state, batch, make_hparams())))
-        state, _ = step.train_step(learner, (step.FORWARD,), state, batch, make_hparams())
+            expected.append(numpy(diagnose(learner, state, batch, make_hparams())))
+        state, _ = train_step(learner, (FORWARD,), state, batch, make_hparams())
     found = metrics.get('measured', {})
     assert bool(found) == bool(expected)
     for name, values in found.items():
@@ -617,12 +622,12 @@ def test_an_autoencoder_can_be_looked_into(x64):
 
 def test_of_a_batch_in_parts_the_first_is_measured(x64):
     learner, state = make_learner('dtp'), random_state(make_learner('dtp'))
-    names = step.Diagnosis(('signal', 'reconstruction'), 1)
+    names = Diagnosis(('signal', 'reconstruction'), 1)
     batch = make_images().at(jnp.arange(12)).batch() | {'index': jnp.arange(12)}
 
     def measured(parts, batch):
         made = learner._replace(diagnosis=names, accumulate=parts)
-        return step.diagnose(made, state, batch, make_hparams())
+        return diagnose(made, state, batch, make_hparams())
 
     first = measured(1, jax.tree.map(lambda x: x[:4], batch))
     chex.assert_trees_all_close(measured(3, batch), first, rtol=1e-12)
@@ -632,13 +637,13 @@ def test_of_a_batch_in_parts_the_first_is_measured(x64):
 @pytest.mark.parametrize(('devices', 'examples'), [(1, 37), (4, 37), (4, 5)])
 def test_of_a_set_the_first_batch_is_measured(devices, examples, x64):
     """Of a set that has less than that, images come again, each with a place of its own."""
-    diagnosis = step.Diagnosis(('signal', 'reconstruction'), 1)
+    diagnosis = Diagnosis(('signal', 'reconstruction'), 1)
     learner = make_learner('dtp')._replace(diagnosis=diagnosis)
     team, images = replicas(devices), make_images(examples)
     arguments = team.place((random_state(learner), make_hparams(), images))
-    function = functools.partial(step.diagnose_part, learner, 12)
+    function = functools.partial(diagnose_part, learner, 12)
     found = numpy(team.spread(function, arguments)(*arguments))
     places = jnp.arange(12)
     batch = images.at(places % examples).batch() | {'index': places}
-    expected = step.diagnose(learner, random_state(learner), batch, make_hparams())
+    expected = diagnose(learner, random_state(learner), batch, make_hparams())
     chex.assert_trees_all_close(found, numpy(expected), rtol=1e-6, atol=1e-6)

@@ -20,7 +20,7 @@ from bioprop.errors import UserError
 from bioprop.rules import RULES
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training import step
+from bioprop.training.learner import init_state
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import HPARAMS, learner
 
@@ -136,7 +136,7 @@ def test_times_of_a_core_are_near_those_measured(net, file, batch):
     net = paper_net(net)
     for rule in RULES:
         made = learner(rule, net)
-        init = functools.partial(step.init_state, made, hparams=HPARAMS)
+        init = functools.partial(init_state, made, hparams=HPARAMS)
         state = jax.eval_shape(init, jax.random.key(0))
         auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
         plan = trace.Plan(rule, net.network, batch, auxiliary)

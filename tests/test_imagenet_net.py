@@ -19,7 +19,9 @@ from bioprop import feedforward, rules
 from bioprop.losses import softmax_cross_entropy
 from bioprop.records.checkpoint import Checkpoints
 from bioprop.settings import published
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.step import train_step
 
 BATCH, LIMIT = 2, 24  # LIMIT in GiB
 LEARNING_RATE = 1e-4
@@ -37,9 +39,9 @@ def one_step(name):
     started = time.perf_counter()
     hidden = published.hidden_layers('imagenet', 'lc')
     network, rule = feedforward((224, 224, 3), hidden, 1000, net='lc'), rules.get(name)
-    learner = step.Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, adam))
+    learner = Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, adam))
     key = jax.random.key(0)
-    state = jax.jit(functools.partial(step.init_state, learner))(key, HPARAMS)
+    state = jax.jit(functools.partial(init_state, learner))(key, HPARAMS)
     jax.block_until_ready(state)
     initialised = time.perf_counter()
     parameters = {
@@ -53,7 +55,7 @@ def one_step(name):
         'label': jnp.asarray(random.integers(1000, size=BATCH), jnp.int32),
         'index': jnp.arange(BATCH),
     }
-    run = jax.jit(functools.partial(step.train_step, learner, (rule.sides,)), donate_argnums=0)
+    run = jax.jit(functools.partial(train_step, learner, (rule.sides,)), donate_argnums=0)
     run = run.lower(state, batch, HPARAMS).compile()
     compiled = time.perf_counter()
     state, metrics = jax.block_until_ready(run(state, batch, HPARAMS))

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from bioprop.settings.resolve import resolve
-from bioprop.training.step import SCHEDULES
+from bioprop.training.schedules import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 

@@ -26,7 +26,7 @@ from test_step import (
 )
 
 from bioprop import rules
-from bioprop.training import step
+from bioprop.training.schedules import SCHEDULES
 
 pytestmark = pytest.mark.usefixtures('quick')
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
@@ -173,7 +173,7 @@ def test_each_turn_moves_its_sides_of_a_local_net_and_leaves_the_other_bit_uncha
 @pytest.mark.parametrize(('name', 'schedule'), [('dfa', 'parallel'), ('dtp', 'alternating_step')])
 def test_eight_devices_equal_one_on_a_local_net(name, schedule, x64):
     learner = make_learner(name, **LC_LEARNER)
-    (turns,) = step.SCHEDULES[schedule]
+    (turns,) = SCHEDULES[schedule]
     turns = tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
     state, images, hparams = random_state(learner), make_images(), make_hparams()
     expected, metrics = train(learner, turns)(state, images, hparams)

@@ -14,7 +14,10 @@ from problems import BATCH, LAYERS, make_rule, numpy, problem
 from bioprop import rules
 from bioprop.rules import Rule
 from bioprop.rules.backpropagation import descend
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.schedules import BOTH
+from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES = 8
@@ -219,9 +222,9 @@ def test_kolen_pollack_feedback_meets_the_forward_weights_at_the_rate_of_the_dec
         'forward': lambda hparams: optim.optimizer('sgd', lr, weight_decay=decay),
         'feedback': lambda hparams: optim.optimizer('sgd', lr),
     }
-    learner = step.Learner(p.network, p.rule, p.loss, optimizers)
-    one_step = jax.jit(functools.partial(step.train_step, learner, (step.BOTH,)))
-    start = state = step.init_state(learner, p.key, p.hparams)
+    learner = Learner(p.network, p.rule, p.loss, optimizers)
+    one_step = jax.jit(functools.partial(train_step, learner, (BOTH,)))
+    start = state = init_state(learner, p.key, p.hparams)
     for _ in range(steps):
         state, metrics = one_step(state, p.batch, p.hparams)
     assert set(metrics) == {'loss', 'error'}

@@ -14,7 +14,8 @@ from bioprop.layers import dense
 from bioprop.running.run import make_learner
 from bioprop.settings import paper, published
 from bioprop.settings.resolve import resolve
-from bioprop.training import step
+from bioprop.training.learner import init_state
+from bioprop.training.step import train_step
 
 SOURCE = """
 from bioprop.layers import convolution
@@ -147,8 +148,8 @@ def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name, quick):
         learner = learner_of(f'hidden=(4,),{RATES}', rule)
         assert list(learner.optimizers) == ['forward']
         hparams = {'lr': 0.01, 'beta1': 0.9, 'beta2': 0.99, 'eps': 1e-8}
-        state = step.init_state(learner, jax.random.key(0), hparams)
-        one_step = functools.partial(step.train_step, learner, (('forward',),))
+        state = init_state(learner, jax.random.key(0), hparams)
+        one_step = functools.partial(train_step, learner, (('forward',),))
         trained.append(jax.jit(one_step)(state, batch, hparams)[0])
     ours, theirs = (state.weights['forward'] for state in trained)
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)

@@ -11,27 +11,30 @@ from learners import make_hparams, make_images, make_learner, random_state, repl
 from problems import numpy
 
 from bioprop.losses import LOSSES, softmax_cross_entropy
-from bioprop.training import parallel, step
+from bioprop.training import parallel
+from bioprop.training.evaluation import evaluate_batch
 from bioprop.training.precision import cast, widened
+from bioprop.training.schedules import FEEDBACK, FORWARD
+from bioprop.training.step import mean_updates, train_batch, train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16
-BOTH_IN_TURN = (step.FEEDBACK, step.FORWARD)
+BOTH_IN_TURN = (FEEDBACK, FORWARD)
 RULES = ['bp', 'fa', 'dfa', 'dtp', 'sdtp', 'ao_sdtp']
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-10, atol=1e-13)
 
 
 def turns_of(learner):
-    return BOTH_IN_TURN if 'feedback' in learner.optimizers else (step.FORWARD,)
+    return BOTH_IN_TURN if 'feedback' in learner.optimizers else (FORWARD,)
 
 
-def train_batch(learner, state, devices=1, mode='pmap'):
+def two_batches(learner, state, devices=1, mode='pmap'):
     """Two minibatches from outside; returns the state and the metrics of the second."""
     team, images, hparams = replicas(devices, mode), make_images(2 * BATCH), make_hparams()
 
     def function(state, hparams, image, label, axis_name=None):
         part = images._replace(image=image, label=label)
-        return step.train_batch(learner, turns_of(learner), state, hparams, part, axis_name)
+        return train_batch(learner, turns_of(learner), state, hparams, part, axis_name)
 
     state, hparams = team.place((state, hparams))
     for first in (0, BATCH):
@@ -48,8 +51,8 @@ def test_a_batch_from_outside_trains_like_one_from_the_device(name, x64):
     learner, images = make_learner(name), make_images(BATCH)
     state = random_state(learner)
     batch = images.batch() | {'index': jnp.arange(BATCH)}
-    expected = step.train_step(learner, turns_of(learner), state, batch, make_hparams())
-    got = step.train_batch(learner, turns_of(learner), state, make_hparams(), images)
+    expected = train_step(learner, turns_of(learner), state, batch, make_hparams())
+    got = train_batch(learner, turns_of(learner), state, make_hparams(), images)
     close(numpy(got), numpy(expected))
 
 
@@ -58,7 +61,7 @@ def test_a_batch_from_outside_trains_like_one_from_the_device(name, x64):
 def test_eight_devices_equal_one_on_batches_from_outside(name, mode, x64):
     learner = make_learner(name)
     state = random_state(learner)
-    close(numpy(train_batch(learner, state, DEVICES, mode)), numpy(train_batch(learner, state)))
+    close(numpy(two_batches(learner, state, DEVICES, mode)), numpy(two_batches(learner, state)))
 
 
 @pytest.mark.parametrize(('devices', 'parts'), [(1, 4), (4, 2)])
@@ -67,7 +70,7 @@ def test_a_batch_in_parts_equals_it_as_a_whole(name, devices, parts, x64):
     learner = make_learner(name)
     state = random_state(learner)
     in_parts = learner._replace(accumulate=parts)
-    close(numpy(train_batch(in_parts, state, devices)), numpy(train_batch(learner, state)))
+    close(numpy(two_batches(in_parts, state, devices)), numpy(two_batches(learner, state)))
 
 
 def test_a_part_of_a_batch_is_all_that_is_alive_at_once():
@@ -77,7 +80,7 @@ def test_a_part_of_a_batch_is_all_that_is_alive_at_once():
     state = random_state(whole)
 
     def temporaries(learner):
-        function = functools.partial(step.train_batch, learner, (step.FORWARD,))
+        function = functools.partial(train_batch, learner, (FORWARD,))
         compiled = jax.jit(function).lower(state, hparams, images).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
@@ -94,7 +97,7 @@ def test_bfloat16_updates_are_those_of_float32_within_its_rounding(name):
     sides = tuple(learner.optimizers)
 
     def updates(learner):
-        found, metrics = step.mean_updates(
+        found, metrics = mean_updates(
             learner, sides, weights, batch, jax.random.key(0), hparams | {'sigma': jnp.zeros(())}
         )
         return found, metrics
@@ -134,7 +137,7 @@ def test_evaluation_of_a_batch_leaves_out_what_is_not_valid(devices, mode, x64):
 
     def function(weights, image, label, valid, axis_name=None):
         part = images._replace(image=image, label=label)
-        return step.evaluate_batch(learner, weights, part, valid, axis_name)
+        return evaluate_batch(learner, weights, part, valid, axis_name)
 
     arguments = (
         team.place(weights),

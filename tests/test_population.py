@@ -21,8 +21,11 @@ from bioprop.running.run import calls, make_hparams, make_run
 from bioprop.running.train import Diverged, train
 from bioprop.settings import paper
 from bioprop.settings.resolve import hparams, resolve
-from bioprop.training import crowd, step
+from bioprop.training import crowd
 from bioprop.training.crowd import Crowd
+from bioprop.training.evaluation import evaluate
+from bioprop.training.learner import init_state
+from bioprop.training.passes import train_steps
 
 pytestmark = pytest.mark.usefixtures('quick')
 TIMES = ('seconds', 'examples_per_second')
@@ -119,18 +122,18 @@ def programs(run):
     """(init, train_steps(turns, steps), evaluate) of a run for one member, compiled once."""
 
     @functools.cache
-    def train_steps(turns, steps):
-        function = functools.partial(step.train_steps, run.learner, turns, run.batch_size, steps)
+    def train(turns, steps):
+        function = functools.partial(train_steps, run.learner, turns, run.batch_size, steps)
         return jax.jit(function)
 
-    init = jax.jit(functools.partial(step.init_state, run.learner))
-    return init, train_steps, jax.jit(functools.partial(step.evaluate, run.learner, 9))
+    init = jax.jit(functools.partial(init_state, run.learner))
+    return init, train, jax.jit(functools.partial(evaluate, run.learner, 9))
 
 
 def train_alone(configs, until=math.inf):
-    """The members one by one by `bioprop.training.step` alone, up to a step: Members, stacked."""
+    """The members one by one by `bioprop.training` alone, up to a step: Members, stacked."""
     run = make_run(configs[0])
-    init, train_steps, evaluate = programs(run)
+    init, train, score = programs(run)
     members = []
     for config in configs:
         values = make_hparams(config, run.learner)
@@ -139,9 +142,9 @@ def train_alone(configs, until=math.inf):
         for call in calls(config, run, 0):
             if call.position > until:
                 break
-            state, _ = train_steps(call.turns, call.steps)(state, run.parts['train'], values)
+            state, _ = train(call.turns, call.steps)(state, run.parts['train'], values)
             if call.evaluated:
-                sums = evaluate(state.weights, run.parts['validation'])
+                sums = score(state.weights, run.parts['validation'])
                 rank = scores_of(run.learner, 'validation', sums, 23)['validation_error']
                 if rank < lowest:
                     best, lowest = state.weights['forward'], rank

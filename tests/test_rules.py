@@ -27,7 +27,10 @@ from bioprop import networks, rules
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
 from bioprop.rules import Context, ao_sdtp, dtp, init_weights, sdtp
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.schedules import BOTH
+from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
@@ -319,9 +322,9 @@ def trajectory(rule, steps=3):
         return optim.optimizer('sgd', 0.1, momentum=0.9)
 
     p = problem(rule)
-    learner = step.Learner(p.network, rule, p.loss, {'forward': sgd, 'feedback': sgd})
-    states = [jax.jit(functools.partial(step.init_state, learner))(p.key, p.hparams)]
-    one_step = jax.jit(functools.partial(step.train_step, learner, (step.BOTH,)))
+    learner = Learner(p.network, rule, p.loss, {'forward': sgd, 'feedback': sgd})
+    states = [jax.jit(functools.partial(init_state, learner))(p.key, p.hparams)]
+    one_step = jax.jit(functools.partial(train_step, learner, (BOTH,)))
     for _ in range(steps):
         states.append(one_step(states[-1], p.batch, p.hparams)[0])
     return numpy((p.updates(), states))

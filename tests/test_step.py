@@ -16,7 +16,13 @@ from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import softmax_cross_entropy, squared_error
 from bioprop.rules import Rule, init_weights
-from bioprop.training import optim, parallel, step
+from bioprop.training import optim, parallel
+from bioprop.training.evaluation import evaluate
+from bioprop.training.images import Images
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.passes import train_steps
+from bioprop.training.schedules import BOTH, FEEDBACK, FORWARD, SCHEDULES
+from bioprop.training.step import train_batch, train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16
@@ -28,7 +34,7 @@ def make_batch():
 
 
 def run_step(learner, turns, state):
-    run = jax.jit(functools.partial(step.train_step, learner, turns))
+    run = jax.jit(functools.partial(train_step, learner, turns))
     return run(state, make_batch(), make_hparams())
 
 
@@ -64,7 +70,7 @@ def turn(learner, sides):
 # ------------------------------------------------------------------ turns
 
 
-TURNS = sorted({s for passes in step.SCHEDULES.values() for turns in passes for s in turns})
+TURNS = sorted({s for passes in SCHEDULES.values() for turns in passes for s in turns})
 
 
 @pytest.mark.parametrize('sides', TURNS, ids='+'.join)
@@ -85,15 +91,15 @@ def test_schedules_take_the_turns_of_the_paper():
         'alternating': ((feedback,), (forward,)),  # a pass each, inverses first
         'alternating_step': ((feedback, forward),),
     }
-    assert expected == step.SCHEDULES
+    assert expected == SCHEDULES
 
 
 def test_alternating_step_is_a_feedback_turn_and_then_a_forward_turn(x64):
     learner = make_learner('ao_sdtp')
     old = random_state(learner)
-    half, inverse_metrics = run_step(learner, (step.FEEDBACK,), old)
-    expected, metrics = run_step(learner, (step.FORWARD,), half._replace(step=old.step))
-    (turns,) = step.SCHEDULES['alternating_step']
+    half, inverse_metrics = run_step(learner, (FEEDBACK,), old)
+    expected, metrics = run_step(learner, (FORWARD,), half._replace(step=old.step))
+    (turns,) = SCHEDULES['alternating_step']
     new, both = run_step(learner, turns, old)
     close(numpy(new), numpy(expected))
     close(both, inverse_metrics | metrics)
@@ -104,7 +110,7 @@ def test_alternating_step_is_a_feedback_turn_and_then_a_forward_turn(x64):
 def test_metrics_are_the_mean_loss_and_the_percentage_of_mistakes(x64):
     learner = make_learner('bp')
     state, batch = random_state(learner), make_batch()
-    _, metrics = run_step(learner, (step.FORWARD,), state)
+    _, metrics = run_step(learner, (FORWARD,), state)
     losses, mistakes = numpy_losses(state.weights, numpy(batch['image']), numpy(batch['label']))
     close(metrics, {'loss': losses.mean(), 'error': 100 * mistakes.mean()})
 
@@ -181,7 +187,7 @@ def test_unknown_optimizer_or_option_is_a_user_error():
 
 
 def train(learner, turns, steps=2, devices=1, mode='pmap'):
-    function = functools.partial(step.train_steps, learner, turns, BATCH, steps)
+    function = functools.partial(train_steps, learner, turns, BATCH, steps)
 
     def run(*arguments):
         team = replicas(devices, mode)
@@ -216,18 +222,18 @@ def counting_learner(examples, batch_size):
     rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
     network = feedforward((examples,), (), batch_size)
     optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
-    images = step.Images(
+    images = Images(
         jnp.eye(examples, dtype=jnp.uint8), jnp.zeros(examples, jnp.int32), jnp.zeros(1),
         jnp.ones(1),
     )  # fmt: skip
-    return step.Learner(network, rule, softmax_cross_entropy, optimizers), images
+    return Learner(network, rule, softmax_cross_entropy, optimizers), images
 
 
 def test_each_pass_visits_every_kept_example_once_in_its_own_order():
     examples, batch_size, passes = 11, 3, 3
     learner, images = counting_learner(examples, batch_size)
-    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), batch_size, 1))
-    state = step.init_state(learner, jax.random.key(0), {})
+    run = jax.jit(functools.partial(train_steps, learner, (FORWARD,), batch_size, 1))
+    state = init_state(learner, jax.random.key(0), {})
     orders = []
     for _ in range(passes):
         order = []
@@ -247,8 +253,8 @@ def test_two_scans_of_k_steps_are_one_of_2k_bit_for_bit():
     learner = make_learner('ao_sdtp')._replace(augment=crop_and_flip)
     images, hparams = make_images(70), make_hparams()
     start = random_state(learner)._replace(step=jnp.zeros((), jnp.int32))
-    once, metrics = train(learner, (step.BOTH,), 4)(start, images, hparams)
-    half = train(learner, (step.BOTH,), 2)
+    once, metrics = train(learner, (BOTH,), 4)(start, images, hparams)
+    half = train(learner, (BOTH,), 2)
     middle, first = half(start, images, hparams)
     twice, second = half(middle, images, hparams)
     chex.assert_trees_all_equal(numpy(once), numpy(twice))
@@ -259,16 +265,16 @@ def test_two_scans_of_k_steps_are_one_of_2k_bit_for_bit():
 
 def test_finite_says_whether_the_state_still_is():
     learner, images = make_learner('bp'), make_images()
-    run, state = train(learner, (step.FORWARD,)), random_state(learner)
+    run, state = train(learner, (FORWARD,)), random_state(learner)
     assert run(state, images, make_hparams())[1]['finite']
     assert not run(state, images, make_hparams(lr=jnp.inf))[1]['finite']
 
 
-PASSES = sorted({turns for passes in step.SCHEDULES.values() for turns in passes})
+PASSES = sorted({turns for passes in SCHEDULES.values() for turns in passes})
 CASES = [
-    *((name, (step.FORWARD,)) for name in ('bp', 'fa', 'dfa')),
+    *((name, (FORWARD,)) for name in ('bp', 'fa', 'dfa')),
     *((name, turns) for name in ('dtp', 'ao_sdtp') for turns in PASSES),
-    ('sdtp', (step.FEEDBACK, step.FORWARD)),  # ao_sdtp without auxiliary units
+    ('sdtp', (FEEDBACK, FORWARD)),  # ao_sdtp without auxiliary units
 ]
 
 
@@ -293,11 +299,11 @@ def test_training_sees_augmented_images_with_their_labels_and_evaluation_does_no
     inverting = plain._replace(augment=lambda key, index, pixels: 255 - pixels)
     inverted = images._replace(image=255 - images.image)
     state = random_state(plain)
-    trained = train(inverting, (step.FORWARD,))(state, images, hparams)
-    expected = train(plain, (step.FORWARD,))(state, inverted, hparams)
+    trained = train(inverting, (FORWARD,))(state, images, hparams)
+    expected = train(plain, (FORWARD,))(state, inverted, hparams)
     chex.assert_trees_all_equal(numpy(trained), numpy(expected))
     evaluated, expected = (
-        jax.jit(functools.partial(step.evaluate, learner, BATCH))(state.weights, images)
+        jax.jit(functools.partial(evaluate, learner, BATCH))(state.weights, images)
         for learner in (inverting, plain)
     )
     chex.assert_trees_all_equal(evaluated, expected)
@@ -330,12 +336,12 @@ def test_each_step_of_each_pass_augments_by_a_key_of_its_own():
     rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
     optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
     network = feedforward((8,), (), 1)
-    learner = step.Learner(network, rule, softmax_cross_entropy, optimizers, augment)
-    images = step.Images(
+    learner = Learner(network, rule, softmax_cross_entropy, optimizers, augment)
+    images = Images(
         jnp.zeros((7, 8), jnp.uint8), jnp.zeros(7, jnp.int32), jnp.zeros(8), jnp.ones(8)
     )
-    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), 2, 1))
-    state, keys = step.init_state(learner, jax.random.key(0), {}), set()
+    run = jax.jit(functools.partial(train_steps, learner, (FORWARD,), 2, 1))
+    state, keys = init_state(learner, jax.random.key(0), {}), set()
     of_rules, of_order = set(), set()
     for _ in range(9):  # three passes
         key = jax.random.fold_in(state.key, state.step)
@@ -360,13 +366,13 @@ def test_the_order_of_a_pass_is_drawn_from_a_key_that_no_step_gets():
 
     rule = Rule(lambda key, network, forward: ((), ()), updates=updates)
     optimizers = {'forward': lambda hparams: optim.optimizer('sgd', 1.0)}
-    learner = step.Learner(feedforward((1,), (), 1), rule, softmax_cross_entropy, optimizers)
+    learner = Learner(feedforward((1,), (), 1), rule, softmax_cross_entropy, optimizers)
     number = jnp.arange(examples)
-    images = step.Images(
+    images = Images(
         number[:, None].astype(jnp.uint8), jnp.zeros_like(number), jnp.zeros(1), jnp.ones(1)
     )
-    run = jax.jit(functools.partial(step.train_steps, learner, (step.FORWARD,), 1, 1))
-    state, seen = step.init_state(learner, jax.random.key(0), {}), []
+    run = jax.jit(functools.partial(train_steps, learner, (FORWARD,), 1, 1))
+    state, seen = init_state(learner, jax.random.key(0), {}), []
     for _ in range(3 * examples):
         before = state.weights['forward'][0]['kernel']
         state, _ = run(state, images, {})
@@ -380,7 +386,7 @@ def test_the_order_of_a_pass_is_drawn_from_a_key_that_no_step_gets():
 
 
 def test_eight_devices_equal_one_on_augmented_images(x64):
-    plain, turns = make_learner('dtp'), (step.FEEDBACK, step.FORWARD)
+    plain, turns = make_learner('dtp'), (FEEDBACK, FORWARD)
     learner = plain._replace(augment=crop_and_flip)
     state, images, hparams = random_state(learner), make_images(), make_hparams()
     expected = train(learner, turns)(state, images, hparams)
@@ -411,7 +417,7 @@ def numpy_losses(weights, image, label):
 def test_evaluation_counts_every_example_once(examples, batch_size, devices, mode, x64):
     learner, images = make_learner('bp'), make_images(examples)
     weights = random_state(learner).weights
-    function = functools.partial(step.evaluate, learner, batch_size)
+    function = functools.partial(evaluate, learner, batch_size)
     team = replicas(devices, mode)
     weights, images = team.place((weights, images))
     run = team.spread(function, (weights, images))
@@ -426,12 +432,11 @@ def test_a_member_of_a_population_equals_the_run_alone(x64, quick):
     turns = ((('forward', 'feedback')),)
     settings = [make_hparams() | {'lr': jnp.asarray(lr)} for lr in (0.01, 0.03, 0.1)]
     states = [
-        step.init_state(learner, jax.random.key(seed), hparams)
-        for seed, hparams in enumerate(settings)
+        init_state(learner, jax.random.key(seed), hparams) for seed, hparams in enumerate(settings)
     ]
 
     def run(state, hparams):
-        return step.train_steps(learner, turns, BATCH, 2, state, images, hparams)
+        return train_steps(learner, turns, BATCH, 2, state, images, hparams)
 
     def stack(*leaves):
         return jnp.stack(leaves)
@@ -452,14 +457,14 @@ def test_a_step_leaves_the_state_that_it_is_given_as_it_is():
     learner = make_learner('bp', hidden=())
     state = random_state(learner)
     before = numpy(jax.tree.map(lambda x: x, state))
-    after, _ = step.train_step(learner, (step.FORWARD,), state, make_batch(), make_hparams())
+    after, _ = train_step(learner, (FORWARD,), state, make_batch(), make_hparams())
     chex.assert_trees_all_equal(numpy(state), before)
     assert_moved(state, after, 'forward')
 
 
 def test_the_first_weights_are_drawn_from_a_key_that_no_step_gets():
     learner = make_learner('fa')
-    state = step.init_state(learner, jax.random.key(0), make_hparams())
+    state = init_state(learner, jax.random.key(0), make_hparams())
     first = jax.tree.leaves(state.weights)
     for key in (state.key, *(jax.random.fold_in(state.key, number) for number in range(3))):
         other = jax.tree.leaves(init_weights(key, learner.network, learner.rule))
@@ -474,7 +479,7 @@ def test_of_an_autoencoder_the_loss_alone_is_summed_and_averaged(x64):
     batch = images.batch()
     logits = network.states(state.weights['forward'], batch['image'])[-1]
     losses = squared_error.value(logits, batch['image'].reshape(BATCH, -1))
-    found = jax.jit(functools.partial(step.evaluate, learner, 12))(state.weights, images)
+    found = jax.jit(functools.partial(evaluate, learner, 12))(state.weights, images)
     close(found, {'loss': jnp.sum(losses)})
-    _, metrics = step.train_batch(learner, (step.FORWARD,), state, make_hparams(), images)
+    _, metrics = train_batch(learner, (FORWARD,), state, make_hparams(), images)
     close(metrics, {'loss': jnp.mean(losses)})

@@ -13,7 +13,8 @@ from bioprop.errors import UserError
 from bioprop.records.writers import clock
 from bioprop.running.report import phase_of
 from bioprop.running.run import make_hparams, make_learner
-from bioprop.training import step
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.schedules import SCHEDULES
 
 DEVICES = flags.DEFINE_integer(
     'devices', None, 'Devices that --dry_run predicts for. Default: those that there are.', 1
@@ -45,13 +46,13 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
     )
     learner = make_learner(config, dataset)
     state = jax.eval_shape(
-        lambda: step.init_state(learner, jax.random.key(0), make_hparams(config, learner))
+        lambda: init_state(learner, jax.random.key(0), make_hparams(config, learner))
     )
     plan = make_plan(config, devices, learner)
     steps = len(dataset.train.image) // config['batch_size']
     passes = [
         [tuple(side for side in sides if side in learner.optimizers) for sides in turns]
-        for turns in step.SCHEDULES[config['schedule']]
+        for turns in SCHEDULES[config['schedule']]
     ]
     phases = {phase_of(turns): {side for sides in turns for side in sides} for turns in passes}
     resident = _resident(
@@ -76,7 +77,7 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
     ]
 
 
-def make_plan(config: dict[str, Any], devices: int, learner: step.Learner) -> trace.Plan:
+def make_plan(config: dict[str, Any], devices: int, learner: Learner) -> trace.Plan:
     """What each of that many devices does in a step. Raises UserError if they cannot share it."""
     accumulate = config['accumulate']
     batch, shares = config['batch_size'], devices * accumulate
@@ -99,7 +100,7 @@ def _what(config, devices, plan, dataset, steps):
     shares = f'{plan.batch} on each of {_count(devices, "device")}'
     if plan.accumulate > 1:
         shares += f' in {plan.accumulate} microbatches'
-    passes = len(step.SCHEDULES[config['schedule']])
+    passes = len(SCHEDULES[config['schedule']])
     return [
         ('data', f'{config["dataset"]}: {sizes}; {_shape(plan.network.in_shape)}'),
         ('rule', f'{config["rule"]}, {config["schedule"]}; {config["optimizer"]}'),

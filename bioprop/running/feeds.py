@@ -15,10 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bioprop.rules.base import Weights
 from bioprop.running.run import Call, Run
-from bioprop.training import step
+from bioprop.training.diagnosis import diagnose_batch, diagnose_part
+from bioprop.training.evaluation import evaluate, evaluate_batch
+from bioprop.training.images import Images
+from bioprop.training.learner import TrainState, finite
 from bioprop.training.parallel import Replicas
-from bioprop.training.step import TrainState, Weights
+from bioprop.training.passes import train_steps
+from bioprop.training.step import train_batch
 
 AHEAD = 2  # steps on the devices, at most, while the host reads on
 
@@ -63,7 +68,7 @@ class Resident:
 
     @functools.cached_property
     def _diagnose(self):
-        function = functools.partial(step.diagnose_part, self._run.learner, self._run.batch_size)
+        function = functools.partial(diagnose_part, self._run.learner, self._run.batch_size)
         return self._replicas.spread(
             function, (self._like, self._hparams, self._parts['validation'])
         )
@@ -71,13 +76,13 @@ class Resident:
     def _compile_train_steps(self, turns, steps, lead):
         run = self._run
         function = functools.partial(
-            step.train_steps, run.learner, turns, run.batch_size, steps, lead=lead
+            train_steps, run.learner, turns, run.batch_size, steps, lead=lead
         )
         arguments = (self._like, self._parts['train'], self._hparams)
         return self._replicas.spread(function, arguments, donate=(0,))
 
     def _compile_evaluate(self, part):
-        function = functools.partial(step.evaluate, self._run.learner, self._eval_batch_size)
+        function = functools.partial(evaluate, self._run.learner, self._eval_batch_size)
         return self._replicas.spread(function, (self._like.weights, self._parts[part]))
 
 
@@ -95,7 +100,7 @@ class Streamed:
 
     def program(self, call: Call) -> Callable[[TrainState], tuple[TrainState, Numbers]]:
         """Compiled at the first call of its kind."""
-        compiled, finite = self._train_batch(call.turns), jax.jit(step.finite)
+        compiled, is_finite = self._train_batch(call.turns), jax.jit(finite)
         diagnosis = self._run.learner.diagnosis
         measuring = range(call.lead, call.steps, diagnosis.every) if diagnosis else ()
 
@@ -113,7 +118,7 @@ class Streamed:
             numbers = [_numbers(values) for values in metrics]
             means = {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
             found = {name: [n[name] for n in measured] for name in (measured or [{}])[0]}
-            return state, means | {'finite': bool(finite(state)), 'measured': found}
+            return state, means | {'finite': bool(is_finite(state)), 'measured': found}
 
         return train
 
@@ -142,7 +147,7 @@ class Streamed:
     def _diagnose(self):
         def function(state, hparams, image, label, axis_name=None):
             images = self._images(image, label)
-            return step.diagnose_batch(self._run.learner, state, hparams, images, axis_name)
+            return diagnose_batch(self._run.learner, state, hparams, images, axis_name)
 
         image, label, _ = self._example(self._run.batch_size)
         arguments = (self._like, self._hparams, image, label)
@@ -160,7 +165,7 @@ class Streamed:
     def _compile_train_batch(self, turns):
         def function(state, hparams, image, label, axis_name=None):
             images = self._images(image, label)
-            return step.train_batch(self._run.learner, turns, state, hparams, images, axis_name)
+            return train_batch(self._run.learner, turns, state, hparams, images, axis_name)
 
         image, label, _ = self._example(self._run.batch_size)
         arguments = (self._like, self._hparams, image, label)
@@ -170,14 +175,14 @@ class Streamed:
     def _evaluate_batch(self):
         def function(weights, image, label, valid, axis_name=None):
             images = self._images(image, label)
-            return step.evaluate_batch(self._run.learner, weights, images, valid, axis_name)
+            return evaluate_batch(self._run.learner, weights, images, valid, axis_name)
 
         arguments = (self._like.weights, *self._example(self._eval_batch_size))
         return self._replicas.spread(function, arguments, divided=3)
 
     def _images(self, image, label):
         mean, std = (jnp.asarray(x, float) for x in (self._run.data.mean, self._run.data.std))
-        return step.Images(image, label, mean, std)
+        return Images(image, label, mean, std)
 
     def _example(self, batch_size):
         """The arrays of a batch, as `training` and `once` give them."""

@@ -38,8 +38,12 @@ from bioprop.running.report import (
 )
 from bioprop.running.run import Run, calls, make_hparams, make_run
 from bioprop.settings import resolve
-from bioprop.training import step
 from bioprop.training.crowd import Crowd, memory
+from bioprop.training.diagnosis import diagnose_part
+from bioprop.training.evaluation import evaluate
+from bioprop.training.images import Images
+from bioprop.training.learner import Hparams, Learner, TrainState, init_state
+from bioprop.training.passes import train_steps
 
 
 def traced(config: dict[str, Any]) -> tuple[str, ...]:
@@ -73,7 +77,7 @@ def members_that_fit(config: dict[str, Any]) -> int:
 class Members(NamedTuple):
     """The state of a population, stacked."""
 
-    state: step.TrainState
+    state: TrainState
     best: tuple  # the forward weights of each member at its lowest validation score
 
 
@@ -128,19 +132,19 @@ def _train(configs, workdirs, folder, run):
         return crowd.each(function, (members, live, hparams), (parts['train'],), donate=True)
 
     @functools.cache
-    def evaluate(part):
-        function = functools.partial(step.evaluate, run.learner, config['eval_batch_size'])
+    def evaluation_of(part):
+        function = functools.partial(evaluate, run.learner, config['eval_batch_size'])
         return crowd.each(function, ({'forward': members.best},), (parts[part],))
 
     @functools.cache
     def diagnose():
-        function = functools.partial(step.diagnose_part, run.learner, run.batch_size)
+        function = functools.partial(diagnose_part, run.learner, run.batch_size)
         return crowd.each(function, (members.state, hparams), (parts['validation'],))
 
     def scores(forward, *names):
         found = [{} for _ in configs]
         for part in names:
-            sums = crowd.host(evaluate(part)({'forward': forward}, parts[part]))
+            sums = crowd.host(evaluation_of(part)({'forward': forward}, parts[part]))
             for mine, each in zip(found, _unstack(sums, len(configs)), strict=True):
                 mine |= scores_of(run.learner, part, each, len(parts[part].image))
         return found
@@ -159,7 +163,7 @@ def _train(configs, workdirs, folder, run):
     live = crowd.divide(alive)
     keep_best = crowd.each(_keep_best, (members, live))
     for part in parts_of(run.learner):
-        evaluate(part)
+        evaluation_of(part)
     try:
         for call in calls(config, run, position):
             if not alive.any():
@@ -220,28 +224,28 @@ def _train(configs, workdirs, folder, run):
         checkpoints.close()
 
 
-def init_member(learner: step.Learner, seed: jax.Array, hparams: step.Hparams) -> Members:
+def init_member(learner: Learner, seed: jax.Array, hparams: Hparams) -> Members:
     """One member before its first step, like a run of that seed."""
-    state = step.init_state(learner, jax.random.key(seed), hparams)
+    state = init_state(learner, jax.random.key(seed), hparams)
     return Members(state, state.weights['forward'])
 
 
 def train_member(
-    learner: step.Learner,
+    learner: Learner,
     turns: tuple[tuple[str, ...], ...],
     batch_size: int,
     steps: int,
     member: Members,
     alive: jax.Array,
-    hparams: step.Hparams,
-    images: step.Images,
+    hparams: Hparams,
+    images: Images,
     lead: int = 0,
 ) -> tuple[Members, dict[str, jax.Array], jax.Array]:
     """A call for one member: (member, metrics, whether all numbers are finite).
 
     Its state stays as it was if it is not alive, or if a number is not finite.
     """
-    state, metrics = step.train_steps(
+    state, metrics = train_steps(
         learner, turns, batch_size, steps, member.state, images, hparams, lead=lead
     )
     finite = metrics.pop('finite')

@@ -8,8 +8,8 @@ from bioprop.networks import parameter_count
 from bioprop.records.provenance import hardware
 from bioprop.records.writers import Record, clock
 from bioprop.running.run import Call
+from bioprop.training.learner import Learner
 from bioprop.training.parallel import available
-from bioprop.training.step import Learner
 
 
 def measure_of(loss: Loss) -> str:

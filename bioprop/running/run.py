@@ -15,16 +15,19 @@ from bioprop.losses import LOSSES
 from bioprop.rules import trained_sides
 from bioprop.settings import resolve
 from bioprop.settings.keys import OPTIONS, SIDES
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.images import Images
+from bioprop.training.learner import Diagnosis, Hparams, Learner
+from bioprop.training.schedules import SCHEDULES
 
 
 class Run(NamedTuple):
     """What a configuration stands for, ready to be stepped."""
 
-    learner: step.Learner
+    learner: Learner
     data: sets.Dataset
-    parts: dict[str, Any]  # 'train', 'validation', 'test': step.Images on the device, or streams
-    hparams: step.Hparams
+    parts: dict[str, Any]  # 'train', 'validation', 'test': Images on the device, or streams
+    hparams: Hparams
     passes: tuple  # of the schedule, restricted to the sides that the rule trains
     steps_per_pass: int
     batch_size: int
@@ -54,7 +57,7 @@ def make_run(config: dict[str, Any], devices: int = 1) -> Run:
         )
     passes = tuple(
         tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
-        for turns in step.SCHEDULES[config['schedule']]
+        for turns in SCHEDULES[config['schedule']]
     )
     return Run(
         learner,
@@ -76,7 +79,7 @@ def load(config: dict[str, Any]) -> sets.Dataset:
     return stream.open_stream(name, folder, config['image_size'], held_out, config['augment'])
 
 
-def make_hparams(config: dict[str, Any], learner: step.Learner) -> step.Hparams:
+def make_hparams(config: dict[str, Any], learner: Learner) -> Hparams:
     """The values that a program traces. Raises UserError for a wrong number of them."""
     hparams = {name: jnp.asarray(x, float) for name, x in resolve.hparams(config).items()}
     for name, value in hparams.items():
@@ -119,7 +122,7 @@ def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
         )
 
 
-def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
+def make_learner(config: dict[str, Any], data: sets.Dataset) -> Learner:
     """The network, rule, loss, optimisers and augmentation that a resolved configuration names.
 
     Raises UserError for what does not fit together.
@@ -142,14 +145,14 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> step.Learner:
     optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
     on_device = config['augment'] and not config['image_size']  # streams crop what they decode
     names = diagnostics.named(config['diagnostics'])
-    return step.Learner(
+    return Learner(
         network, rule, loss, optimizers, crop_and_flip if on_device else None,
         config['precision'], config['accumulate'],
-        step.Diagnosis(names, config['diagnostics_every']) if names else None,
+        Diagnosis(names, config['diagnostics_every']) if names else None,
     )  # fmt: skip
 
 
-def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
+def _optimizer(config: dict[str, Any], side: str, hparams: Hparams):
     prefix = SIDES[side]
     options = {
         option: hparams[prefix + name]
@@ -165,10 +168,10 @@ def _optimizer(config: dict[str, Any], side: str, hparams: step.Hparams):
     )
 
 
-def _on_device(data: sets.Dataset, learner: step.Learner) -> dict[str, step.Images]:
+def _on_device(data: sets.Dataset, learner: Learner) -> dict[str, Images]:
     mean, std = (jnp.asarray(value, float) for value in (data.mean, data.std))
     return {
-        name: step.Images(
+        name: Images(
             jnp.asarray(part.image),
             None if learner.loss.reconstructs else jnp.asarray(part.label),
             mean,

@@ -33,7 +33,7 @@ from bioprop.running.report import (
     validation_record,
 )
 from bioprop.running.run import calls, make_run
-from bioprop.training import step
+from bioprop.training.learner import init_state
 from bioprop.training.parallel import Replicas, available
 
 
@@ -71,7 +71,7 @@ def _enter(stack, workdir, config, overrides, run, replicas):
 
 def _train(config, workdir, run, replicas):
     first = jax.process_index() == 0  # the process that writes
-    init = functools.partial(step.init_state, run.learner)
+    init = functools.partial(init_state, run.learner)
     state = replicas.make(lambda seed: init(jax.random.key(seed), run.hparams), config['seed'])
 
     # -- Where the last process left off

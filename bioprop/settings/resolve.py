@@ -17,7 +17,7 @@ from bioprop.settings.keys import KINDS, OF_RULES, OPTIONS, SIDES, Config, whole
 from bioprop.training.optim import OPTIMIZERS
 from bioprop.training.parallel import MODES
 from bioprop.training.precision import PRECISIONS
-from bioprop.training.step import SCHEDULES
+from bioprop.training.schedules import SCHEDULES
 
 SOURCES = ('published', 'tuned')
 FEEDBACK = ('stored', 'regenerated')  # of dfa

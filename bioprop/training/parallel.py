@@ -50,6 +50,13 @@ def place(tree: Any, devices: int) -> Any:
     return jax.device_put(tree, NamedSharding(mesh(jax.local_devices()[:devices]), WHOLE))
 
 
+def place_on(axis_name: str | None) -> tuple[int, jax.Array | int]:
+    """(size of the axis, place on it); (1, 0) without one."""
+    if axis_name is None:
+        return 1, 0
+    return jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
+
+
 class Replicas(NamedTuple):
     """Devices that hold the same state and share each batch, and what runs them.
 

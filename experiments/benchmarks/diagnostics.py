@@ -17,7 +17,9 @@ import jax.numpy as jnp
 
 from bioprop import diagnostics
 from bioprop.records.writers import Metrics
-from bioprop.training import step
+from bioprop.training.images import Images
+from bioprop.training.learner import Diagnosis, Learner, init_state
+from bioprop.training.passes import train_steps
 from experiments.benchmarks import timing
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import HPARAMS, RULES, learner
@@ -31,23 +33,23 @@ def default_batch() -> int:
     return 100
 
 
-def random_images(examples: int) -> step.Images:
+def random_images(examples: int) -> Images:
     """Pixels and labels in MNIST's shapes."""
     shape = (examples, *NET.in_shape)
     pixels = jax.random.randint(jax.random.key(0), shape, 0, 256).astype(jnp.uint8)
     label = jax.random.randint(jax.random.key(1), (examples,), 0, NET.outputs)
-    return step.Images(pixels, label, jnp.zeros(1), jnp.full(1, 255.0))
+    return Images(pixels, label, jnp.zeros(1), jnp.full(1, 255.0))
 
 
 class Call:
     """A call that takes EVERY steps, both sides in parallel, and keeps what was measured."""
 
-    def __init__(self, made: step.Learner, batch_size: int):
+    def __init__(self, made: Learner, batch_size: int):
         hparams = {name: jnp.asarray(value) for name, value in HPARAMS.items()}
         images = random_images(EVERY * batch_size)
         turns = (tuple(made.optimizers),)
-        self._state = step.init_state(made, jax.random.key(2), hparams)
-        function = functools.partial(step.train_steps, made, turns, batch_size, EVERY)
+        self._state = init_state(made, jax.random.key(2), hparams)
+        function = functools.partial(train_steps, made, turns, batch_size, EVERY)
         self._arguments = images, hparams
         jitted = jax.jit(function, donate_argnums=0)
         self._program = jitted.lower(self._state, *self._arguments).compile()
@@ -79,7 +81,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     found, share = [], seconds / len(RULES)
     for rule in RULES:
         made = learner(rule, NET)
-        diagnosis = step.Diagnosis(diagnostics.CHEAP, EVERY)
+        diagnosis = Diagnosis(diagnostics.CHEAP, EVERY)
         off, again = Call(made, batch_size), Call(made, batch_size)
         on = Call(made._replace(diagnosis=diagnosis), batch_size)
         times, null = timing.pairs(off, on, 0.7 * share), timing.pairs(off, again, 0.3 * share)

@@ -21,7 +21,9 @@ from bioprop.costs import trace
 from bioprop.running.run import make_run
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training import step
+from bioprop.training.images import Images
+from bioprop.training.learner import init_state
+from bioprop.training.passes import train_steps
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import paper_net
 
@@ -41,7 +43,7 @@ def configuration(batch_size: int, epochs: int) -> dict:
     return resolve(config)
 
 
-def plain_epoch(batch_size: int, images: step.Images):
+def plain_epoch(batch_size: int, images: Images):
     """A call that trains one epoch in one scan, without bioprop."""
     optimizer, weights = optax.adam(1.52e-4), plain.weights(NET)
     steps = len(images.label) // batch_size
@@ -61,7 +63,7 @@ def plain_epoch(batch_size: int, images: step.Images):
     return timing.Stepper(epoch, ((weights, optimizer.init(weights)), jax.random.key(0)))
 
 
-def plain_evaluation(parts: dict[str, step.Images]):
+def plain_evaluation(parts: dict[str, Images]):
     """A call that evaluates validation and test set by hand, 1,000 images at a time."""
 
     def evaluate(_):
@@ -103,9 +105,9 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     `main` is to be held against `plain, evaluated`.
     """
     run = make_run(configuration(batch_size, 1))
-    state = step.init_state(run.learner, jax.random.key(0), run.hparams)
+    state = init_state(run.learner, jax.random.key(0), run.hparams)
     program = functools.partial(
-        step.train_steps, run.learner, run.passes[0], batch_size, run.steps_per_pass,
+        train_steps, run.learner, run.passes[0], batch_size, run.steps_per_pass,
         images=run.parts['train'], hparams=run.hparams,
     )  # fmt: skip
     contestants = {

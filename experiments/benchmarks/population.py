@@ -16,8 +16,9 @@ from bioprop.running import population
 from bioprop.running.run import Run, make_run
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training import step
 from bioprop.training.crowd import WIDTH, Crowd
+from bioprop.training.learner import init_state
+from bioprop.training.passes import train_steps
 from experiments.benchmarks import epoch, floor, timing
 
 RULE = flags.DEFINE_string('rule', 'bp', 'population: a rule of the package.')
@@ -40,10 +41,10 @@ def configuration(batch_size: int) -> dict:
 def alone(run: Run) -> timing.Stepper:
     """A call that takes STEPS steps of one run."""
     program = functools.partial(
-        step.train_steps, run.learner, run.passes[0], run.batch_size, STEPS,
+        train_steps, run.learner, run.passes[0], run.batch_size, STEPS,
         images=run.parts['train'], hparams=run.hparams,
     )  # fmt: skip
-    state = step.init_state(run.learner, jax.random.key(0), run.hparams)
+    state = init_state(run.learner, jax.random.key(0), run.hparams)
     return timing.Stepper(lambda state: program(state)[0], state)
 
 

@@ -14,7 +14,9 @@ from absl import flags
 from bioprop import networks, rules
 from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
-from bioprop.training import optim, step
+from bioprop.training import optim
+from bioprop.training.learner import Learner, init_state
+from bioprop.training.step import train_step
 from experiments.benchmarks import floor, plain, timing
 from experiments.benchmarks.nets import Net, paper_net
 
@@ -36,14 +38,14 @@ def default_batch() -> int:
     return BATCH_SIZES.get(NET.value, 100)
 
 
-def learner(rule: str, net: Net) -> step.Learner:
+def learner(rule: str, net: Net) -> Learner:
     """The net under a rule, with Adam."""
     options = {'auxiliary_units': net.auxiliary_units} if rule == 'ao_sdtp' else {}
     made = rules.get(rule, **options)
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
     if 'feedback' in made.sides:
         optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['inverse_lr'])
-    return step.Learner(net.network, made, softmax_cross_entropy, optimizers)
+    return Learner(net.network, made, softmax_cross_entropy, optimizers)
 
 
 def random_batch(net: Net, batch: int) -> dict[str, jax.Array]:
@@ -58,9 +60,9 @@ def rule_step(rule: str, net: Net, batch: dict[str, jax.Array], steps: int = 1) 
     made = learner(rule, net)
     hparams = {name: jnp.asarray(value) for name, value in HPARAMS.items()}
     turns = (tuple(made.optimizers),)
-    state = step.init_state(made, jax.random.key(2), hparams)
+    state = init_state(made, jax.random.key(2), hparams)
     return timing.Stepper(
-        lambda state: step.train_step(made, turns, state, batch, hparams)[0], state, steps
+        lambda state: train_step(made, turns, state, batch, hparams)[0], state, steps
     )
 
 

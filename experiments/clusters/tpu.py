@@ -1,7 +1,7 @@
 """Trains on a Cloud TPU: makes the machines, installs this source tree, runs, fetches, deletes.
 
-python -m experiments.clusters.tpu all --name=pod --project=PROJECT --zone=us-central2-b --type=v4-32 \
-    --workdir=/mnt/shared/run -- --config=configs/mnist_bp.py --config.seed=1
+python -m experiments.clusters.tpu all --name=pod --project=PROJECT --zone=us-central2-b \
+    --type=v4-32 --workdir=/mnt/shared/run -- --config=configs/mnist_bp.py --config.seed=1
 
 The steps, each also a command of its own: create; install (the last commit, on every worker); run
 (what follows -- goes to bioprop.main, in the background, on every worker); follow (the log of

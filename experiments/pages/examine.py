@@ -13,7 +13,9 @@ from bioprop.records.checkpoint import read_all
 from bioprop.running.report import best_of, evaluations, measure_of
 from bioprop.running.run import Run, make_run
 from bioprop.settings.keys import completed
-from bioprop.training import step
+from bioprop.training.diagnosis import diagnose_batch
+from bioprop.training.images import Images
+from bioprop.training.learner import init_state
 from experiments.analysis import results
 from experiments.analysis.measured import (
     LAYER,
@@ -59,10 +61,10 @@ def examine(trained: results.Run, names: Sequence[str], images: int) -> Iterator
     config = {'diagnostics': ','.join(names), 'diagnostics_every': 1, 'accumulate': 1}
     run = make_run(completed(trained.config) | config)
     parts = {part: first_images(run, part, images) for part in PARTS}
-    measure = jax.jit(functools.partial(step.diagnose_batch, run.learner))
+    measure = jax.jit(functools.partial(diagnose_batch, run.learner))
     records = trained.records()
     best = best_of(records, measure_of(run.learner.loss))['step'] if evaluations(records) else None
-    like = step.init_state(run.learner, jax.random.key(run.seed), run.hparams)
+    like = init_state(run.learner, jax.random.key(run.seed), run.hparams)
     for number, state in read_all(folder, like):
         for part, first in parts.items():
             numbers = jax.device_get(measure(state, run.hparams, first))
@@ -72,15 +74,15 @@ def examine(trained: results.Run, names: Sequence[str], images: int) -> Iterator
             )  # fmt: skip
 
 
-def first_images(run: Run, part: str, count: int) -> step.Images:
+def first_images(run: Run, part: str, count: int) -> Images:
     """Those of a part, as many as it has at most; of a stream those that can be decoded."""
     count = min(count, run.data.parts[part].examples)
     found = run.parts[part]
-    if isinstance(found, step.Images):
+    if isinstance(found, Images):
         return found.at(jnp.arange(count))
     image, label, valid = next(found.once(count))
     mean, std = (jnp.asarray(x, float) for x in (run.data.mean, run.data.std))
-    return step.Images(jnp.asarray(image[valid]), jnp.asarray(label[valid]), mean, std)
+    return Images(jnp.asarray(image[valid]), jnp.asarray(label[valid]), mean, std)
 
 
 def cells(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
