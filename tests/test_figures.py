@@ -18,7 +18,7 @@ from experiments.analysis import rows, series
 from experiments.analysis.results import load, read, was_searched
 from experiments.analysis.rows import Method
 from experiments.drawing import curves, digits, gallery, histograms, style
-from experiments.reconstruct import reconstructions
+from experiments.analysis.reconstruct import reconstructions
 
 ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')

@@ -16,7 +16,7 @@ from experiments.analysis.words import label, title
 from experiments.drawing import auxiliary, curves, digits, histograms, panes, style
 from experiments.drawing.panes import Pane, Trace
 from experiments.drawing.themes import LAYERS, METRICS, THEMES, View
-from experiments.reconstruct import one_of_each_class, reconstructions
+from experiments.analysis.reconstruct import one_of_each_class, reconstructions
 
 Figures = dict[str, Figure]  # by the names of their files
 
