@@ -15,10 +15,10 @@ from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
 from experiments.analysis import rows, series
+from experiments.analysis.reconstruct import reconstructions
 from experiments.analysis.results import load, read, was_searched
 from experiments.analysis.rows import Method
 from experiments.drawing import curves, digits, gallery, histograms, style
-from experiments.analysis.reconstruct import reconstructions
 
 ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')

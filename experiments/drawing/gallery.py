@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from bioprop.errors import UserError
 from experiments.analysis import measured, series
 from experiments.analysis.measured import Row
+from experiments.analysis.reconstruct import one_of_each_class, reconstructions
 from experiments.analysis.results import Run, load, read, was_searched
 from experiments.analysis.rows import Panel, grouped, method_of, table
 from experiments.analysis.series import Line
@@ -16,7 +17,6 @@ from experiments.analysis.words import label, title
 from experiments.drawing import auxiliary, curves, digits, histograms, panes, style
 from experiments.drawing.panes import Pane, Trace
 from experiments.drawing.themes import LAYERS, METRICS, THEMES, View
-from experiments.analysis.reconstruct import one_of_each_class, reconstructions
 
 Figures = dict[str, Figure]  # by the names of their files
 
