@@ -2,6 +2,15 @@
 
 from bioprop.networks import Network, feedforward, network
 from bioprop.objective import objective
-from bioprop.rules import Context, Rule, init_weights
+from bioprop.rules import Context, Hyperparameter, Rule, init_weights
 
-__all__ = ['Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective']
+__all__ = [
+    'Context',
+    'Hyperparameter',
+    'Network',
+    'Rule',
+    'feedforward',
+    'init_weights',
+    'network',
+    'objective',
+]

@@ -4,7 +4,7 @@ python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
 file's colon (several are divided by commas). Often changed: dataset, data_dir, net=fc|lc|conv,
-hidden, rule, schedule, epochs, batch_size, seed, lr, inverse_lr, sigma,
+hidden, rule, schedule, epochs, batch_size, seed, lr, feedback_lr, sigma,
 hyperparameters=published|tuned, diagnostics=cheap (what the rule does, measured on the way). All
 keys stand, with their meaning, in bioprop/settings/keys.py.
 

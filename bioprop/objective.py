@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from bioprop.losses import Loss
 from bioprop.networks import Network
-from bioprop.rules.base import Context, Rule, States
+from bioprop.rules.base import Context, Rule, States, infer
 
 
 def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
@@ -29,7 +29,7 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
 
     def forward(weights, batch, key, hparams):
         context = Context(loss, batch, key, hparams)
-        states = network.states(weights['forward'], batch['image'])
+        states = infer(network, rule, weights, context)
         value = jnp.mean(loss.value(states[-1], batch['label']))
         updates, feedback_loss = _updates(network, rule, weights, states, context)
         return (value, {'logits': states[-1]} | feedback_loss), updates

@@ -6,7 +6,7 @@ Squared error behind a sigmoid, DTP and SDTP in parallel, three seeds of each. T
 settings, and those of its fully connected net drive the hidden units into saturation: these are
 ours, from searches of 24 configurations. One rule alone, with checkpoints to draw digits of:
 
-    python -m bioprop.main --config=configs/autoencoder.py --config.rule=dtp
+    python -m bioprop.main --config=configs/autoencoder.py:rule=dtp
 
 Rules that have no settings of ours yet take those of the classifiers by
 --config.paper_dataset=mnist.

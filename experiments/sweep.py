@@ -10,7 +10,6 @@ table.json too. With --commands nothing is trained: the command of each entry is
 cluster's scheduler.
 """
 
-import copy
 import shlex
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from bioprop.errors import UserError
 from bioprop.records.writers import write_json, write_whole
 from bioprop.settings import config_file
 from bioprop.settings.keys import Config as Settings
-from bioprop.settings.keys import plain
+from bioprop.settings.keys import plain, with_rule
 from bioprop.settings.resolve import resolve
 from bioprop.studies.study import Config, Study, identity, run_name
 from experiments import launch
@@ -52,7 +51,7 @@ def entries(path: Path) -> list[Entry]:
 
 def changed(config: Settings, entry: Entry) -> Config:
     """The resolved configuration of an entry. Raises UserError for a key or value that is wrong."""
-    config = copy.deepcopy(config)
+    config = with_rule(config, entry.get('rule', config.rule))
     for key, value in entry.items():
         config[key] = value
     return resolve(config)

@@ -12,9 +12,9 @@ def config(rule='bp', **settings):
     return {
         'rule': rule, 'schedule': 'parallel', 'net': 'fc', 'dataset': 'mnist',
         'hidden': [256] * 5, 'activation': 'tanh', 'loss': 'softmax_cross_entropy',
-        'auxiliary_units': None, 'rule_options': {}, 'batch_size': 100, 'augment': False,
+        'batch_size': 100, 'augment': False,
         'validation_fraction': 0.1, 'epochs': 2, 'seed': 1, 'optimizer': 'adam', 'lr': 0.1,
-        'inverse_lr': None, 'data_dir': None, 'image_size': None, 'precision': 'float32',
+        'feedback_lr': None, 'data_dir': None, 'image_size': None, 'precision': 'float32',
         'accumulate': 1,
         **{
             side + name: None
@@ -70,6 +70,6 @@ def searched(study):
     write(study, config(seed=0, lr=0.9), [], [], diverged=True)
     for seed, shift in ((1, 0), (2, 1), (3, 5)):
         write(study, config(seed=seed, lr=0.1), [10 + shift, 4 + shift], [9 + shift, 7 + shift])
-        dtp = config('dtp', schedule='alternating', seed=seed, inverse_lr=0.01)
+        dtp = config('dtp', schedule='alternating', seed=seed, feedback_lr=0.01)
         write(study, dtp, [20 + shift, 10], [25, 11 + shift])
     return study

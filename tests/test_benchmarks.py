@@ -13,6 +13,7 @@ from bioprop import rules
 from bioprop.costs import trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
+from bioprop.rules.feedback_alignment import KINDS
 from bioprop.settings import published
 from experiments import benchmark
 from experiments.benchmarks import dfa, input, local, nets, photographs, plain, step, timing
@@ -147,7 +148,7 @@ def test_step_rows_have_their_keys(together, groups, monkeypatch):
 
 
 def test_dfa_rows_have_their_keys_and_signals_agree():
-    stored, regenerated = (dfa.Signals(rules.dfa(stored=s), TINY, 3)() for s in (True, False))
+    stored, regenerated = (dfa.Signals(rules.dfa(feedback=kind), TINY, 3)() for kind in KINDS)
     chex.assert_trees_all_close(stored, regenerated, rtol=1e-5, atol=1e-6)
     assert [delta.shape for delta in stored] == [(3, 2, 2, 3), (3, 5), (3, 4)]
     rows = dfa.net_rows(TINY, 3, 0.01)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from bioprop.errors import UserError
 from bioprop.settings import published
 from bioprop.settings.config_file import declare
-from bioprop.settings.keys import completed, paper
+from bioprop.settings.keys import completed, paper, with_rule
 from bioprop.settings.resolve import hparams, make_rule, resolve
 from experiments.sweep import changed, entries
 
@@ -49,8 +49,8 @@ def test_published_values_follow_the_overrides():
     resolved = resolve(config)
     assert (resolved['lr'], resolved['alpha']) == (1.3e-05, 0.172085)
     assert resolved['hidden'] == (1024, 1024, 1024)
-    config.update(dataset='fashion_mnist', rule='fa', schedule='parallel')
-    resolved = resolve(config)
+    config.update(dataset='fashion_mnist', schedule='parallel')
+    resolved = resolve(with_rule(config, 'fa'))
     assert resolved['lr'] == 0.000168
     assert resolved['hidden'] == (256,) * 5
 
@@ -58,12 +58,41 @@ def test_published_values_follow_the_overrides():
 def test_auxiliary_units_follow_the_rule_and_the_set():
     resolved = [resolve(paper(name, 'ao_sdtp')) for name in ('mnist', 'cifar10')]
     assert [r['auxiliary_units'] for r in resolved] == [256, 512]
-    config = paper('cifar10', 'bp')
-    config.rule = 'ao_sdtp'
-    assert resolve(config)['auxiliary_units'] == 512
-    config = paper('mnist', 'ao_sdtp')
-    config.rule = 'bp'
-    assert resolve(config)['auxiliary_units'] is None
+    assert resolve(with_rule(paper('cifar10', 'bp'), 'ao_sdtp'))['auxiliary_units'] == 512
+    changed_back = with_rule(paper('mnist', 'ao_sdtp', 'auxiliary_units=3,epochs=7'), 'bp')
+    assert 'auxiliary_units' not in (resolved := resolve(changed_back))
+    assert resolved['epochs'] == 7
+
+
+@pytest.mark.parametrize(
+    ('rule', 'key', 'owner'),
+    [
+        ('bp', 'auxiliary_units=3', 'ao_sdtp'),
+        ('fa', 'feedback=stored', 'dfa'),
+        ('bp', 'sigma=1', 'dtp, sdtp'),
+    ],
+)
+def test_a_key_of_another_rule_says_whose_it_is(rule, key, owner):
+    with pytest.raises(UserError, match=f'belongs to {owner}.*, not to rule {rule!r}'):
+        resolve(paper('mnist', rule, key))
+
+
+def test_the_rule_is_named_before_its_keys():
+    file = CONFIGS / 'mnist_bp.py'
+    for late in (
+        lambda: configured(f'--config={file}', '--config.rule=fa'),
+        lambda: setattr(paper('mnist', 'bp'), 'rule', 'fa'),
+    ):
+        with pytest.raises(UserError, match=r'name it after the colon.*rule=fa'):
+            late()
+    assert configured(f'--config={file}', '--config.rule=bp').rule == 'bp'
+    assert configured(f'--config={file}:rule=fa').rule == 'fa'
+
+
+def test_a_key_of_bioprop_is_no_name_for_one_of_a_rule(own):
+    own('from bioprop.rules import bp\ndef f(clip=1.0): return bp()\n', 'own_clip.py')
+    with pytest.raises(UserError, match="rule 'own_clip:f': clip is a key of bioprop"):
+        resolve(paper('mnist', 'own_clip:f', **ADAM))
 
 
 def test_augmentation_is_the_papers_unless_the_config_says():
@@ -81,8 +110,8 @@ def test_augmentation_is_the_papers_unless_the_config_says():
 def test_tuned_values_take_precedence_only_where_there_are_any():
     tuned = resolve(paper('mnist', 'sdtp', hyperparameters='tuned', schedule='alternating'))
     published = resolve(paper('mnist', 'sdtp', schedule='alternating'))
-    assert published['inverse_lr'] == 0.009572
-    assert tuned['inverse_lr'] != published['inverse_lr']
+    assert published['feedback_lr'] == 0.009572
+    assert tuned['feedback_lr'] != published['feedback_lr']
     assert resolve(paper('mnist', 'bp', hyperparameters='tuned'))['lr'] == 0.000152
 
 
@@ -101,7 +130,7 @@ def test_only_adam_takes_adams_published_rate():
         ('hidden=(32,16),epochs=3', 'hidden', (32, 16)),
         ('epochs=3,lr=1', 'lr', 1.0),
         ('rule=fa', 'rule', 'fa'),
-        ('rule=my_module:my_rule', 'rule', 'my_module:my_rule'),
+        ('rule=bioprop.rules:bp', 'rule', 'bioprop.rules:bp'),
     ],
 )
 def test_argument_strings(arguments, key, value):
@@ -112,14 +141,14 @@ def test_argument_strings(arguments, key, value):
 
 def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
     (tmp_path / 'own_rule.py').write_text(
-        'from bioprop import Rule\n'
+        'from bioprop import Hyperparameter, Rule\n'
         'from bioprop.rules import bp\n'
         'def tempered(times=1):\n'
         '    def signals(*arguments):\n'
         '        scale = times * arguments[-1].hparam("temper", 1)\n'
         '        return tuple(scale * delta for delta in plain.signals(*arguments))\n'
         '    plain = bp()\n'
-        '    return Rule(plain.init, signals, hparams=("temper",))\n'
+        '    return Rule(plain.init, signals, hparams={"temper": Hyperparameter()})\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = paper('mnist', 'own_rule:tempered', lr=0.1, beta1=0.9, beta2=0.9, eps=1e-8)
@@ -127,10 +156,10 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
         resolve(config)
     settings = {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.9, 'eps': 1e-8}
     config = paper('mnist', 'own_rule:tempered', temper=0.5, **settings)
-    config.rule_options.times = 2
+    config.times = 2
     resolved = resolve(config)
     assert hparams(resolved)['temper'] == 0.5
-    assert make_rule(resolved).hparams == ('temper',)
+    assert list(make_rule(resolved).hparams) == ['temper']
     config.temper = (-1, 2.5)  # what is its range, the rule alone knows
     assert hparams(resolve(config))['temper'] == (-1, 2.5)
     with pytest.raises(UserError, match="no config key 'tempr'; did you mean 'temper'"):
@@ -141,15 +170,10 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r'config\.temper must be a number'):
             resolve(paper('mnist', 'own_rule:tempered', temper=value, **settings))
     file = CONFIGS / 'mnist_bp.py'
-    words = (
-        '--config.rule=own_rule:tempered',
-        '--config.temper=0.5',
-        '--config.rule_options.times=3',
-    )
-    resolved = resolve(
-        configured(f'--config={file}', *words, *(f'--config.{k}={v}' for k, v in ADAM.items()))
-    )
-    assert (resolved['temper'], resolved['rule_options']) == (0.5, {'times': 3})
+    words = ('--config.temper=0.5', '--config.times=3')
+    rates = (f'--config.{key}={value}' for key, value in ADAM.items())
+    resolved = resolve(configured(f'--config={file}:rule=own_rule:tempered', *words, *rates))
+    assert (resolved['temper'], resolved['times']) == (0.5, 3)
 
 
 def misspelt_after_paper(config):
@@ -195,19 +219,15 @@ def test_it_is_refused_wherever_it_stands(own):
     ('epochs', '3', 3), ('lr', '1', 1.0), ('lr', '2e-3', 2e-3), ('sigma', '(0.1,0.2)', (0.1, 0.2)),
     ('hidden', '(32,16)', (32, 16)), ('hidden', '[32, 16]', (32, 16)), ('hidden', '32', (32,)),
     ('augment', 'True', True), ('augment', 'false', False), ('data_dir', '/a=b,c', '/a=b,c'),
-    ('diagnostics', 'cheap,signal', 'cheap,signal'), ('rule', 'fa', 'fa'),
-    ('rule_options', "{'a': 1}", ConfigDict({'a': 1}, type_safe=False)),
-    ('rule_options.a', 'b', None), ('lr', 'None', None), ('hidden', 'None', None),
+    ('diagnostics', 'cheap,signal', 'cheap,signal'), ('rule', 'dtp', 'dtp'),
+    ('lr', 'None', None), ('hidden', 'None', None),
     ('data_dir', 'None', None), ('augment', 'None', None), ('sigma', 'None', None),
 ])  # fmt: skip
 def test_a_text_means_the_same_wherever_it_stands(key, text, value):
     for way in all_ways(key, text):
         config = way()
-        if key == 'rule_options.a':
-            assert config.rule_options.a == 'b'
-        else:
-            assert config[key] == value
-            assert type(config[key]) is type(value)
+        assert config[key] == value
+        assert type(config[key]) is type(value)
 
 
 @pytest.mark.parametrize(('key', 'text', 'words'), [
@@ -219,9 +239,8 @@ def test_a_text_means_the_same_wherever_it_stands(key, text, value):
     ('hidden', '(True,)', 'must be numbers'),
     ('hidden', '((3,True,1),6)', 'must be numbers'), ('hidden', '((3,4', 'takes tuple'),
     ('sigma', 'True', 'must be a number'), ('sigma', '(0.1,None)', 'must be a number'),
-    ('sigma', "(0.1,'a')", 'must be a number'), ('rule_options', '3', 'takes dict, not 3'),
-    ('rule_options', '{1: 2}', 'rule_options = {1: 2}'), ('rule_options.a', '1', "{'a': 1}"),
-    ('rule_options.a.b', '1', "no config key 'rule_options.a.b'"), ('lr.a', '1', 'no config key'),
+    ('sigma', "(0.1,'a')", 'must be a number'), ('lr.a', '1', 'no config key'),
+    ('auxiliary_units', '3', 'auxiliary_units belongs to ao_sdtp'),
 ])  # fmt: skip
 def test_a_mistake_has_one_message_wherever_it_stands(key, text, words):
     messages = set()
@@ -270,7 +289,7 @@ def test_numbers_of_numpy_and_jax_and_paths_are_taken_as_pythons(own):
         'lr': 0.5, 'epochs': 3, 'hidden': (8, 4), 'sigma': (0.25, 0.5), 'alpha': 0.25,
         'data_dir': '/a/b', 'augment': True, 'rule': 'dtp', 'beta1': 0.0,
     }  # fmt: skip
-    at_once, one_by_one = paper('mnist', 'bp', **given), paper('mnist', 'bp')
+    at_once, one_by_one = paper('mnist', 'bp', **given), paper('mnist', 'dtp')
     for key, value in given.items():
         setattr(one_by_one, key, value)
     for config in (at_once, one_by_one):
@@ -285,7 +304,7 @@ def test_numbers_of_numpy_and_jax_and_paths_are_taken_as_pythons(own):
 @pytest.mark.parametrize(('key', 'value'), [
     ('lr', True), ('lr', '0.1'), ('lr', [0.1]), ('epochs', 3.0), ('epochs', np.float32(3)),
     ('epochs', True), ('epochs', None), ('dataset', 3), ('augment', 1), ('hidden', 'abc'),
-    ('rule_options', 3), ('rule', None), ('seed', np.arange(2)),
+    ('seed', np.arange(2)),
 ])  # fmt: skip
 def test_a_value_of_another_kind_is_refused_where_it_is_set(key, value):
     config = paper('mnist', 'bp')
@@ -305,13 +324,13 @@ def test_a_reference_to_another_key_follows_it(own):
         "def get_config(a=''):\n"
         "    config = paper('mnist', 'dtp', a, hidden=(8,))\n"
         '    config.lr = 0.5\n'
-        "    config.inverse_lr = config.get_ref('lr')\n"
+        "    config.feedback_lr = config.get_ref('lr')\n"
         '    return config.lock()\n'
     )
     config = configured(f'--config={path}', '--config.lr=0.1')
-    assert resolve(config)['inverse_lr'] == 0.1
-    assert changed(config, {'lr': 0.2})['inverse_lr'] == 0.2
-    assert (config.lr, config.inverse_lr) == (0.1, 0.1)
+    assert resolve(config)['feedback_lr'] == 0.1
+    assert changed(config, {'lr': 0.2})['feedback_lr'] == 0.2
+    assert (config.lr, config.feedback_lr) == (0.1, 0.1)
     with pytest.raises(UserError, match="no config key 'temper'"):  # though it is locked
         resolve(configured(f'--config={path}', '--config.temper=1'))
     assert resolve(copy.deepcopy(config)) == resolve(config)
@@ -421,16 +440,21 @@ def test_a_rule_of_ones_own_that_fails_is_told_in_one_message(own):
             resolve(paper('mnist', name))
 
 
-def test_options_of_a_rule_must_be_what_a_file_can_hold(own):
-    own('from bioprop.rules import bp\ndef f(**options): return bp()\n', 'own_options.py')
-    config = paper('mnist', 'own_options:f', **ADAM)
-    config.rule_options = {'width': np.float32(0.5), 'name': 'x'}
-    config.update(rule_options={'name': 'y'})
-    config.update({'rule_options.depth': 2})
-    assert resolve(config)['rule_options'] == {'width': 0.5, 'name': 'y', 'depth': 2}
-    config.rule_options.activation = jnp.tanh
-    with pytest.raises(UserError, match='rule_options'):
-        resolve(config)
+def test_options_of_a_rule_are_of_the_kinds_of_their_defaults(own):
+    own(
+        'from bioprop.rules import bp\n'
+        'def f(width=1.0, name="x", depth=0, given=None, function=print): return bp()\n',
+        'own_options.py',
+    )
+    config = paper('mnist', 'own_options:f', 'name=y', **ADAM)
+    config.update(width=np.float32(0.5), depth=2)
+    found = {name: resolve(config)[name] for name in ('width', 'name', 'depth', 'given')}
+    assert found == {'width': 0.5, 'name': 'y', 'depth': 2, 'given': None}
+    for key, value in (('width', 'x'), ('depth', 0.5), ('name', 3), ('given', {})):
+        with pytest.raises(UserError, match=f'config.{key} takes'):
+            resolve(paper('mnist', 'own_options:f', **ADAM, **{key: value}))
+    with pytest.raises(UserError, match="no config key 'function'"):
+        resolve(paper('mnist', 'own_options:f', 'function=len', **ADAM))
 
 
 def test_reference_numbers_are_the_papers():

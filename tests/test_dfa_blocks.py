@@ -31,7 +31,7 @@ from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-12, atol=1e-14)
-STORED, REGENERATED = rules.dfa(), rules.dfa(stored=False)
+STORED, REGENERATED = rules.dfa(), rules.dfa(feedback='regenerated')
 HIDDEN = (7, 5)
 LAYERS = len(HIDDEN) + 1
 

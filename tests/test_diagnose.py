@@ -62,8 +62,8 @@ def write(study, config, shift=0.0, **told):
 def study(tmp_path):
     """SDTP and AO-SDTP, parallel, three seeds each; BP without diagnostics."""
     for seed, shift in enumerate(SHIFTS, 1):
-        write(tmp_path, studies.config('sdtp', seed=seed, inverse_lr=0.1), shift)
-        config = studies.config('ao_sdtp', seed=seed, inverse_lr=0.1, auxiliary_units=8)
+        write(tmp_path, studies.config('sdtp', seed=seed, feedback_lr=0.1), shift)
+        config = studies.config('ao_sdtp', seed=seed, feedback_lr=0.1, auxiliary_units=8)
         write(tmp_path, config, shift - 10)
     studies.write(tmp_path, studies.config(), [9], [9])
     return tmp_path
@@ -110,7 +110,7 @@ def test_figures_show_means_and_deviations_over_seeds(study):
 
 
 def test_a_seed_that_ended_early_does_not_count_at_the_end(study):
-    path = study / 'runs' / run_name(studies.config('sdtp', seed=3, inverse_lr=0.1))
+    path = study / 'runs' / run_name(studies.config('sdtp', seed=3, feedback_lr=0.1))
     lines = (path / 'metrics.jsonl').read_text().splitlines(keepends=True)
     (path / 'metrics.jsonl').write_text(''.join(line for line in lines if '"epoch": 1' in line))
     (methods,) = gallery.table(load(study)).values()
@@ -186,7 +186,7 @@ def test_the_table_says_what_it_was_made_with(study, tmp_path):
 
 
 def test_a_run_shows_its_records_over_epochs(tmp_path):
-    run = read(write(tmp_path, studies.config('sdtp', inverse_lr=0.1)))
+    run = read(write(tmp_path, studies.config('sdtp', feedback_lr=0.1)))
     figures = run_page.figures_of_training(run)
     assert list(figures) == ['recorded_signal', 'recorded_diversity']
     (axis,) = figures['recorded_signal'].axes
@@ -199,7 +199,7 @@ def test_a_run_shows_its_records_over_epochs(tmp_path):
 
 
 def test_a_run_without_checkpoints_shows_what_was_recorded(tmp_path, capsys):
-    run = read(write(tmp_path, studies.config('sdtp', inverse_lr=0.1)))
+    run = read(write(tmp_path, studies.config('sdtp', feedback_lr=0.1)))
     paths = run_page.write(run, ('signal',), 10, tmp_path / 'out')
     assert sorted(path.name for path in paths if path.suffix != '.svg') == [
         'recorded_diversity.png', 'recorded_signal.png', 'report.html',
@@ -208,7 +208,7 @@ def test_a_run_without_checkpoints_shows_what_was_recorded(tmp_path, capsys):
 
 
 def test_before_the_first_evaluation_the_axis_counts_steps(tmp_path):
-    folder = write(tmp_path, studies.config('sdtp', inverse_lr=0.1))
+    folder = write(tmp_path, studies.config('sdtp', feedback_lr=0.1))
     (folder / 'metrics.jsonl').write_text(json.dumps(record('train', 1, 1, **angles(90))) + '\n')
     (axis,) = run_page.figures_of_training(read(folder))['recorded_signal'].axes
     assert axis.get_xlabel() == 'step'

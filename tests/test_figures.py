@@ -154,7 +154,7 @@ def test_auxiliary_units_start_at_sdtp(tmp_path):
     for units, values in errors.items():
         for seed, value in enumerate(values):
             rule = 'ao_sdtp' if units else 'sdtp'
-            config = studies.config(rule, auxiliary_units=units, seed=seed, inverse_lr=0.1)
+            config = studies.config(rule, auxiliary_units=units, seed=seed, feedback_lr=0.1)
             studies.write(tmp_path, config, [value], [value])
     (figure,) = gallery.draw_auxiliary(load(tmp_path)).values()
     (bars,) = figure.axes[0].containers

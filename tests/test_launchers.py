@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 # Whatever a shell could take apart.
 ARGUMENTS = (
     '--config=configs/mnist_fa.py:net=lc,hidden=((5, 16, 2), 512)',
-    "--config.rule_options.name='it is'",
+    "--config.net='it is'",
     '--config.data_dir=$HOME/"my data"; echo `no` {command} \\n * & | ( # %j',
 )
 POD = Settings('pod', 'us-a', 'mine', 'v4-32', workdir='/mnt/run', arguments=ARGUMENTS)

@@ -61,5 +61,5 @@ def test_every_config_resolves_in_every_schedule(path):
         assert config['schedule'] == schedule
         assert config['lr'] > 0
         if has_inverses:
-            assert config['inverse_lr'] > 0
+            assert config['feedback_lr'] > 0
             assert config['sigma'] > 0

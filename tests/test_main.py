@@ -154,7 +154,7 @@ def test_argument_string_equals_override(tmp_path):
     assert done.returncode == 0, done.stderr
     a, b = (json.loads((tmp_path / x / 'config.json').read_text())['config'] for x in 'ab')
     assert a == b
-    assert a['inverse_lr'] == 0.004593
+    assert a['feedback_lr'] == 0.004593
     a, b = (json.loads((tmp_path / x / 'summary.json').read_text()) for x in 'ab')
     assert a['best_test_error'] == b['best_test_error']
 
@@ -170,10 +170,14 @@ def test_argument_string_equals_override(tmp_path):
         (['--config.image_size=32'], ['mnist_mini', 'image_size']),
         (['--config.epochs=three'], ['epochs', 'three']),
         (['--config.epochs=0'], ['epochs', 'at least 1']),
-        (['--config.rule=dpt'], ["'dpt'", "'dtp'"]),
-        (['--config.rule=no_such:rule'], ['no_such']),
+        (['--config=configs/mnist_dtp.py:rule=dpt'], ["'dpt'", "'dtp'"]),
+        (['--config=configs/mnist_dtp.py:rule=no_such:rule'], ['no_such']),
+        (['--config.rule=fa'], ['after the colon', 'rule=fa']),
         (['--config.schedule=alternate'], ['alternate', 'alternating']),
-        (['--config.rule=bp', '--config.schedule=alternating'], ['bp', 'parallel']),
+        (
+            ['--config=configs/mnist_bp.py:dataset=mnist_mini', '--config.schedule=alternating'],
+            ['bp', 'parallel'],
+        ),
         (['--config.sigma=much'], ['sigma', 'number']),
         (['--config.sigma=(0.1,0.2)'], ['sigma', '3 layers']),
         (['--config.optimizer=adamm'], ['adamm', "'adam'"]),
@@ -182,13 +186,13 @@ def test_argument_string_equals_override(tmp_path):
         (['--config.beta1=1'], ['beta1', 'below 1']),
         (['--config.hidden=(16,0)'], ['hidden']),
         (['--config.augment=often'], ['augment', 'often']),
-        (['--config.auxiliary_units=5'], ['ao_sdtp']),
+        (['--config.auxiliary_units=5'], ['belongs to ao_sdtp']),
         (['--config.dataset=kmnist'], ['--config.paper_dataset=mnist']),
         (['--config.dataset=cifar10', '--config.data_dir=/nowhere'], ['prepare cifar10']),
         (['--config.dataset=mnits'], ["no data set 'mnits'", "did you mean 'mnist'"]),
         (['--config.batch_size=100000'], ['batch_size']),
         (['--config.paper_dataset=none'], ['--config.lr=VALUE']),
-        (['--config.rule=pathlib:Path'], ['bioprop.Rule']),
+        (['--config=configs/mnist_dtp.py:rule=pathlib:Path'], ['bioprop.Rule']),
         (['extra'], ['extra']),
     ],
 )

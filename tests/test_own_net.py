@@ -133,7 +133,7 @@ def test_a_network_is_made_of_descriptions():
 
 
 RATES = 'lr=0.01,beta1=0.9,beta2=0.99,eps=1e-8'
-INVERSE = 'inverse_lr=0.01,inverse_beta1=0.9,inverse_beta2=0.99,inverse_eps=1e-8'
+INVERSE = 'feedback_lr=0.01,feedback_beta1=0.9,feedback_beta2=0.99,feedback_eps=1e-8'
 
 
 @pytest.mark.parametrize('name', ['by_updates', 'without_feedback'])
@@ -157,7 +157,7 @@ def test_a_rule_by_updates_without_feedback_needs_no_rates_of_it(name, quick):
 
 def test_one_with_feedback_does():
     rule = 'rules_by_updates:with_feedback'
-    with pytest.raises(UserError, match=r'no value of inverse_lr, .*--config.inverse_lr=VALUE'):
+    with pytest.raises(UserError, match=r'no value of feedback_lr, .*--config.feedback_lr=VALUE'):
         learner_of(f'hidden=(4,),{RATES}', rule)
     learner = learner_of(f'hidden=(4,),schedule=alternating,{RATES},{INVERSE}', rule)
     assert list(learner.optimizers) == ['forward', 'feedback']

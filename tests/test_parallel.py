@@ -137,7 +137,7 @@ def test_evaluation_of_a_batch_leaves_out_what_is_not_valid(devices, mode, x64):
 
     def function(weights, image, label, valid, axis_name=None):
         part = images._replace(image=image, label=label)
-        return evaluate_batch(learner, weights, part, valid, axis_name)
+        return evaluate_batch(learner, weights, {}, 0, part, valid, axis_name)
 
     arguments = (
         team.place(weights),

@@ -66,7 +66,7 @@ def make_config(rule='bp', **settings):
     """A resolved configuration of a small net."""
     small = {
         'hidden': (7, 5), 'batch_size': 8, 'epochs': 4, 'steps_per_call': 2,
-        'eval_batch_size': 9, 'checkpoint_seconds': 0, 'lr': 0.01, 'inverse_lr': 0.02,
+        'eval_batch_size': 9, 'checkpoint_seconds': 0, 'lr': 0.01, 'feedback_lr': 0.02,
     }  # fmt: skip
     if rule == 'ao_sdtp':
         small['auxiliary_units'] = 3
@@ -234,7 +234,7 @@ def test_each_member_leaves_what_its_run_alone_leaves(
 
 def test_in_single_precision_the_first_steps_agree(tmp_path, devices):
     """20 steps of some 10 roundings of 2^-24 each: 1e-5 of the norm of an array."""
-    configs = make_configs('dtp', eps=1e-3, inverse_eps=1e-3, epochs=5)
+    configs = make_configs('dtp', eps=1e-3, feedback_eps=1e-3, epochs=5)
     expected = train_alone(configs)
     train_together(tmp_path, configs)
     found = last_members(tmp_path, expected)
@@ -364,7 +364,7 @@ def test_lost_records_are_named(tmp_path, devices, monkeypatch):
 
 def test_members_share_all_but_seeds_and_hyperparameters(tmp_path, devices):
     config = make_config('dtp')
-    other = config | {'seed': 4, 'lr': 0.5, 'inverse_lr': 0.1, 'sigma': 0.9, 'alpha': 0.3}
+    other = config | {'seed': 4, 'lr': 0.5, 'feedback_lr': 0.1, 'sigma': 0.9, 'alpha': 0.3}
     assert program_of(config) == program_of(other) == program_of(json.loads(json.dumps(config)))
     for change in (
         {'epochs': 5}, {'hidden': (7, 6)}, {'sigma': (0.1, 0.2, 0.3)}, {'weight_decay': 0.1},

@@ -26,7 +26,7 @@ def command(workdir, schedule):
         sys.executable, '-m', 'bioprop.main', f'--config=configs/mnist_dtp.py:schedule={schedule}',
         f'--workdir={workdir}', '--config.dataset=mnist_mini', '--config.hidden=(32,32,32)',
         '--config.epochs=3', '--config.batch_size=50', '--config.steps_per_call=30',
-        '--config.checkpoint_seconds=0', '--config.inverse_weight_decay=0.001',
+        '--config.checkpoint_seconds=0', '--config.feedback_weight_decay=0.001',
         f'--config.augment={schedule != "parallel"}',
     ]  # fmt: skip
 

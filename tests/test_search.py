@@ -55,19 +55,19 @@ def test_draws_differ_and_touch_hyperparameters_of_the_domain_alone():
     assert len({tuple(each.values()) for each in settings}) == 50
     config = draw(CONFIG, WIDE, 7, 0)
     changed = {name for name in config if config[name] != CONFIG[name]}
-    assert {'lr', 'inverse_lr', 'alpha', 'sigma'} <= changed <= WIDE.keys() | {
-        'inverse_beta1', 'inverse_beta2', 'inverse_eps'
+    assert {'lr', 'feedback_lr', 'alpha', 'sigma'} <= changed <= WIDE.keys() | {
+        'feedback_beta1', 'feedback_beta2', 'feedback_eps'
     }  # fmt: skip
     assert resolve(paper('mnist', 'dtp', schedule='alternating', seed=5, epochs=30)) == CONFIG
     assert drawn(7) == drawn(7) != drawn(7, seed=1)
     assert all(type(value) is float for value in drawn(7).values())
     assert draw(CONFIG, {'sigma': Choice((0.5,))}, 7, 0) == CONFIG | {'sigma': 0.5}
-    both = {'lr': 0.5, 'inverse_lr': 0.5}
+    both = {'lr': 0.5, 'feedback_lr': 0.5}
     assert draw(CONFIG, {'lr': Choice((0.5,))}, 7, 0) == CONFIG | both
 
 
 def test_an_inverse_draws_by_itself_from_the_forward_domain():
-    pairs = {(each['beta2'], each['inverse_beta2']) for each in map(drawn, range(1, 300))}
+    pairs = {(each['beta2'], each['feedback_beta2']) for each in map(drawn, range(1, 300))}
     assert pairs == set(itertools.product(WIDE['beta2'].values, repeat=2))
 
 
@@ -86,7 +86,7 @@ def test_draws_lie_within_the_domain(name):
     domain = DOMAINS[name]()
     for number in range(1, 1000):
         for key, value in drawn(number, domain).items():
-            if key in ('lr', 'inverse_lr', 'alpha', 'sigma') or key.endswith(('1', '2', 'eps')):
+            if key in ('lr', 'feedback_lr', 'alpha', 'sigma') or key.endswith(('1', '2', 'eps')):
                 assert inside(domain, key, value), (key, value)
 
 
@@ -98,7 +98,7 @@ def kolmogorov(values, low, high):
     return distance * math.sqrt(len(places))
 
 
-@pytest.mark.parametrize('name', ['lr', 'inverse_lr', 'alpha', 'sigma'])
+@pytest.mark.parametrize('name', ['lr', 'feedback_lr', 'alpha', 'sigma'])
 def test_what_is_uniform_is_so_in_its_scale(name):
     """1.95 is passed by chance once in 1000 times; these draws are always the same."""
     spread, other = WIDE[name], {LogUniform: Uniform, Uniform: LogUniform}[type(WIDE[name])]
@@ -146,7 +146,7 @@ def test_the_wide_domain_holds_every_row_of_table_5_and_our_own():
 def test_table_4_is_the_papers_and_holds_less():
     """Copied by hand from the paper."""
     assert table4() == {
-        'lr': LogUniform(1e-5, 3e-4), 'inverse_lr': LogUniform(1e-5, 3e-4),
+        'lr': LogUniform(1e-5, 3e-4), 'feedback_lr': LogUniform(1e-5, 3e-4),
         'beta1': Choice((0.9,)), 'beta2': Choice([0.99, 0.999]),
         'eps': Choice([1e-4, 1e-6, 1e-8]), 'alpha': Uniform(0.01, 0.2),
         'sigma': Uniform(0.01, 0.3),

@@ -17,6 +17,7 @@ from bioprop.testing import Fault, check_layer, check_rule
 
 pytestmark = pytest.mark.usefixtures('quick')
 bp, fa = rules.bp(), rules.fa()
+GAIN = {'gain': rules.Hyperparameter()}
 
 
 # ------------------------------------------------------------------ rules of the package
@@ -71,7 +72,7 @@ def test_rules_of_the_package_keep_the_contract_and_their_claims(name):
 
 
 def test_regenerated_feedback_keeps_the_contract():
-    check_rule(rules.dfa(stored=False), transport='none')
+    check_rule(rules.dfa(feedback='regenerated'), transport='none')
 
 
 # ------------------------------------------------------------------ planted faults of rules
@@ -223,11 +224,11 @@ RULES = {
         'under jit it differs'),
     'a division by zero': (each(lambda delta, _: delta / 0), {}, 'is not finite'),
     'hparams of a layer for all': (
-        each(lambda delta, context: context.hparams['gain'] * delta)._replace(hparams=('gain',)),
+        each(lambda delta, context: context.hparams['gain'] * delta)._replace(hparams=GAIN),
         {}, 'given hparams with a value for each layer'),
     'the first value for all layers': (
         each(lambda delta, context: jnp.sum(context.hparams['gain']) * delta)
-        ._replace(hparams=('gain',)), {}, 'differ from scalars.*4 times what is expected'),
+        ._replace(hparams=GAIN), {}, 'differ from scalars.*4 times what is expected'),
     'examples that know of each other': (
         each(lambda delta, _: delta - jnp.mean(delta, 0, keepdims=True)), {},
         'changes with the others.*delta, layer 1'),
@@ -281,7 +282,7 @@ def test_claims_that_hold_pass():
 
 def test_hyperparameters_may_be_given():
     rule = each(lambda delta, context: delta * jnp.sqrt(context.hparam('gain', 1) - 1))
-    rule = rule._replace(hparams=('gain',))
+    rule = rule._replace(hparams=GAIN)
     check_rule(rule, hparams={'gain': 2.0})
     with pytest.raises(Fault, match='not finite'):
         check_rule(rule)

@@ -88,10 +88,10 @@ def make_plan(config: dict[str, Any], devices: int, learner: Learner) -> trace.P
         config['rule'],
         learner.network,
         batch // devices,
-        config['auxiliary_units'] or 0,
+        config.get('auxiliary_units') or 0,
         ITEM_BYTES[config['precision']],
         accumulate,
-        together=devices > 1 or accumulate > 1 or bool(config['clip'] or config['inverse_clip']),
+        together=devices > 1 or accumulate > 1 or bool(config['clip'] or config['feedback_clip']),
     )
 
 

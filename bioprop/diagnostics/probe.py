@@ -11,7 +11,7 @@ from bioprop.losses import Loss
 from bioprop.networks import Network
 from bioprop.objective import forward_updates
 from bioprop.rules.backpropagation import bp
-from bioprop.rules.base import Context, Rule, Weights
+from bioprop.rules.base import Context, Rule, Weights, infer
 
 Found = dict[str, jax.Array]
 
@@ -40,7 +40,7 @@ class Probe:
     ):
         self.network, self.rule, self.weights = network, rule, weights
         self.context = Context(loss, batch, key, hparams)
-        self.states = network.states(weights['forward'], batch['image'])
+        self.states = infer(network, rule, weights, self.context)
         self._axis = axis_name
 
     @property

@@ -11,7 +11,8 @@ from. Feedback that belongs to layer l stands at index l - 1, like the layer its
 where a rule has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -55,6 +56,15 @@ class Context(NamedTuple):
         return jax.vmap(lambda k: jax.random.normal(k, h.shape[1:], h.dtype))(keys)
 
 
+class Hyperparameter(NamedTuple):
+    """A number that a rule reads from the context, and what a search may draw for it."""
+
+    default: float | None = None  # None: whoever trains the rule must say
+    low: float | None = None  # with high None: a search leaves it as it is
+    high: float | None = None
+    log: bool = False  # whether it is drawn uniformly in its logarithm
+
+
 class Rule(NamedTuple):
     """A learning rule.
 
@@ -63,7 +73,10 @@ class Rule(NamedTuple):
     feedback_loss: (network, weights, states, context) -> scalar; None if nothing is trained by it
     updates: (network, weights, states, context) -> {'forward', 'feedback'}, for rules that need
         more than the above; it takes their place
-    hparams: names of the hyperparameters that the rule reads from the context
+    infer: (network, weights, context) -> (h_0, ..., h_L), from the images alone: context.batch has
+        no labels. h_L is what the loss reads as logits. None: the forward pass. Training and
+        evaluation take it, and the functions above are given its states
+    hparams: {name: Hyperparameter} of those that the rule reads from the context
 
     What follows is for looking inside alone (`bioprop.diagnostics`), and None where there is none:
 
@@ -78,7 +91,8 @@ class Rule(NamedTuple):
     signals: Callable | None = None
     feedback_loss: Callable | None = None
     updates: Callable | None = None
-    hparams: tuple[str, ...] = ()
+    infer: Callable | None = None
+    hparams: Mapping[str, Hyperparameter] = MappingProxyType({})
     displacements: Callable | None = None
     inverse: Callable | None = None
     feedback_kernels: Callable | None = None
@@ -87,6 +101,19 @@ class Rule(NamedTuple):
     def sides(self) -> tuple[str, ...]:
         """The weights that it may train: see `trained_sides` for those of a network."""
         return ('forward', 'feedback') if self.feedback_loss or self.updates else ('forward',)
+
+
+def infer(network: Network, rule: Rule, weights: Weights, context: Context) -> States:
+    """The states (h_0, ..., h_L) of a batch, by the rule's own inference or the forward pass."""
+    if rule.infer is None:
+        return network.states(weights['forward'], context.batch['image'])
+    images = {name: value for name, value in context.batch.items() if name != 'label'}
+    return rule.infer(network, weights, context._replace(batch=images))
+
+
+def inferring(rule: Rule, weights: Weights) -> Weights:
+    """The weights that inference reads: the forward ones alone where it is the forward pass."""
+    return weights if rule.infer else {'forward': weights['forward']}
 
 
 def no_feedback(key: jax.Array, network: Network, forward) -> tuple[tuple, tuple]:

@@ -11,9 +11,13 @@ import math
 import jax
 import jax.numpy as jnp
 
+from bioprop.errors import unknown
 from bioprop.rules.backpropagation import descend
-from bioprop.rules.base import Rule
+from bioprop.rules.base import Hyperparameter, Rule
 from bioprop.rules.random_matrix import draw, project
+
+HPARAMS = {'feedback_scale': Hyperparameter(1.0)}  # of Glorot's
+KINDS = ('stored', 'regenerated')
 
 
 def fa() -> Rule:
@@ -36,15 +40,19 @@ def fa() -> Rule:
     def feedback_kernels(network, weights):
         return weights['fixed']
 
-    return Rule(init, signals, hparams=('feedback_scale',), feedback_kernels=feedback_kernels)
+    return Rule(init, signals, hparams=HPARAMS, feedback_kernels=feedback_kernels)
 
 
-def dfa(stored: bool = True) -> Rule:
+def dfa(feedback: str = 'stored') -> Rule:
     """Direct feedback alignment: B_l is dense, (units of layer l, outputs).
 
-    Not stored, B_l is drawn from its key again in every step, a block of units at a time: the same
-    numbers, and no array of that size. The fixed weights are then the keys.
+    With feedback='regenerated' B_l is drawn from its key again in every step, a block of units at a
+    time: the same numbers, and no array of that size. The fixed weights are then the keys. Raises
+    UserError for another kind.
     """
+    if feedback not in KINDS:
+        raise unknown('feedback', feedback, KINDS)
+    stored = feedback == 'stored'
 
     def shapes(network):
         outputs = network.out_shape[0]
@@ -81,4 +89,4 @@ def dfa(stored: bool = True) -> Rule:
 
         return (None, *map(kernel, network.layers[1:], paths[:-1], paths[1:]))
 
-    return Rule(init, signals, hparams=('feedback_scale',), feedback_kernels=feedback_kernels)
+    return Rule(init, signals, hparams=HPARAMS, feedback_kernels=feedback_kernels)

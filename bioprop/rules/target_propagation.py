@@ -27,9 +27,15 @@ import jax.numpy as jnp
 from bioprop.errors import UserError
 from bioprop.layers import add_bias, dense
 from bioprop.networks import Network
-from bioprop.rules.base import Rule
+from bioprop.rules.base import Hyperparameter, Rule
 
-HPARAMS = ('scale', 'inverse_scale', 'sigma')
+# Local losses are squared distances summed over units. Ranges are those of table 4.
+HPARAMS = {
+    'scale': Hyperparameter(1.0),
+    'inverse_scale': Hyperparameter(1.0),
+    'sigma': Hyperparameter(None, 0.01, 0.4),
+}
+ALPHA = {'alpha': Hyperparameter(None, 0.01, 0.4)}
 
 
 def inverse(network, weights, l, y):
@@ -127,7 +133,7 @@ def dtp(inverse: Callable = inverse) -> Rule:
         return loss
 
     return Rule(
-        init, forward_signals(displacements), feedback_loss, hparams=(*HPARAMS, 'alpha'),
+        init, forward_signals(displacements), feedback_loss, hparams=HPARAMS | ALPHA,
         displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bioprop.rules.base import Weights
+from bioprop.rules.base import Weights, inferring
 from bioprop.running.run import Call, Run
 from bioprop.training.diagnosis import diagnose_batch, diagnose_part
 from bioprop.training.evaluation import evaluate, evaluate_batch
@@ -60,7 +60,9 @@ class Resident:
     def sums(self, weights: Weights, part: str) -> tuple[Numbers, int]:
         """Every example counts once."""
         images = self._parts[part]
-        return _numbers(self._evaluate(part)(weights, images)), len(images.image)
+        weights = inferring(self._run.learner.rule, weights)
+        sums = self._evaluate(part)(weights, self._hparams, images)
+        return _numbers(sums), len(images.image)
 
     def diagnose(self, state: TrainState) -> Numbers:
         """On validation images."""
@@ -83,7 +85,8 @@ class Resident:
 
     def _compile_evaluate(self, part):
         function = functools.partial(evaluate, self._run.learner, self._eval_batch_size)
-        return self._replicas.spread(function, (self._like.weights, self._parts[part]))
+        weights = inferring(self._run.learner.rule, self._like.weights)
+        return self._replicas.spread(function, (weights, self._hparams, self._parts[part]))
 
 
 class Streamed:
@@ -128,10 +131,12 @@ class Streamed:
 
     def sums(self, weights: Weights, part: str) -> tuple[Numbers, int]:
         """Every example that can be read counts once."""
-        totals = []
-        for batch in self._run.parts[part].once(self._eval_batch_size, self._share):
+        weights, totals = inferring(self._run.learner.rule, weights), []
+        batches = self._run.parts[part].once(self._eval_batch_size, self._share)
+        for number, batch in enumerate(batches):
+            first = self._replicas.place(jnp.int32(number * self._eval_batch_size))
             images = self._replicas.divide(tuple(batch))
-            totals.append(self._evaluate_batch(weights, *images))
+            totals.append(self._evaluate_batch(weights, self._hparams, first, *images))
             _keep_up(totals)
         numbers = [_numbers(each) for each in totals]
         sums = {name: sum(each[name] for each in numbers) for name in numbers[0]}
@@ -173,11 +178,15 @@ class Streamed:
 
     @functools.cached_property
     def _evaluate_batch(self):
-        def function(weights, image, label, valid, axis_name=None):
-            images = self._images(image, label)
-            return evaluate_batch(self._run.learner, weights, images, valid, axis_name)
+        learner = self._run.learner
 
-        arguments = (self._like.weights, *self._example(self._eval_batch_size))
+        def function(weights, hparams, first, image, label, valid, axis_name=None):
+            images = self._images(image, label)
+            return evaluate_batch(learner, weights, hparams, first, images, valid, axis_name)
+
+        whole = inferring(learner.rule, self._like.weights), self._hparams
+        first = self._replicas.place(jnp.int32(0))
+        arguments = (*whole, first, *self._example(self._eval_batch_size))
         return self._replicas.spread(function, arguments, divided=3)
 
     def _images(self, image, label):

@@ -25,6 +25,7 @@ from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
 from bioprop.records.workdir import MOVABLE, diverged, opened
 from bioprop.records.writers import Console, Metrics, clock, write_json
+from bioprop.rules.base import Weights, inferring
 from bioprop.running.report import (
     diagnostics_records,
     eval_record,
@@ -78,7 +79,7 @@ class Members(NamedTuple):
     """The state of a population, stacked."""
 
     state: TrainState
-    best: tuple  # the forward weights of each member at its lowest validation score
+    best: Weights  # that inference reads, of each member at its lowest validation score
 
 
 def train_population(
@@ -134,17 +135,17 @@ def _train(configs, workdirs, folder, run):
     @functools.cache
     def evaluation_of(part):
         function = functools.partial(evaluate, run.learner, config['eval_batch_size'])
-        return crowd.each(function, ({'forward': members.best},), (parts[part],))
+        return crowd.each(function, (members.best, hparams), (parts[part],))
 
     @functools.cache
     def diagnose():
         function = functools.partial(diagnose_part, run.learner, run.batch_size)
         return crowd.each(function, (members.state, hparams), (parts['validation'],))
 
-    def scores(forward, *names):
+    def scores(weights, *names):
         found = [{} for _ in configs]
         for part in names:
-            sums = crowd.host(evaluation_of(part)({'forward': forward}, parts[part]))
+            sums = crowd.host(evaluation_of(part)(weights, hparams, parts[part]))
             for mine, each in zip(found, _unstack(sums, len(configs)), strict=True):
                 mine |= scores_of(run.learner, part, each, len(parts[part].image))
         return found
@@ -161,7 +162,7 @@ def _train(configs, workdirs, folder, run):
     lowest = np.array([lowest_of(each.records, measure) for each in metrics])
     console, start, began_all, saved = Console(), position, time.monotonic(), time.monotonic()
     live = crowd.divide(alive)
-    keep_best = crowd.each(_keep_best, (members, live))
+    keep_best = crowd.each(functools.partial(_keep_best, run.learner), (members, live))
     for part in parts_of(run.learner):
         evaluation_of(part)
     try:
@@ -198,7 +199,8 @@ def _train(configs, workdirs, folder, run):
                     for number in living:
                         metrics[number].write(validation_record(call, found[number], share))
                     trained = time.perf_counter()
-                each_scores = scores(members.state.weights['forward'], *parts_of(run.learner))
+                weights = inferring(run.learner.rule, members.state.weights)
+                each_scores = scores(weights, *parts_of(run.learner))
                 share = (time.perf_counter() - trained) / max(len(living), 1)
                 for number in living:
                     metrics[number].write(eval_record(call, each_scores[number], share))
@@ -227,7 +229,7 @@ def _train(configs, workdirs, folder, run):
 def init_member(learner: Learner, seed: jax.Array, hparams: Hparams) -> Members:
     """One member before its first step, like a run of that seed."""
     state = init_state(learner, jax.random.key(seed), hparams)
-    return Members(state, state.weights['forward'])
+    return Members(state, inferring(learner.rule, state.weights))
 
 
 def train_member(
@@ -256,8 +258,8 @@ def train_member(
     return Members(state, member.best), metrics | {'measured': measured}, finite
 
 
-def _keep_best(member, improved):
-    best = _select(improved, member.state.weights['forward'], member.best)
+def _keep_best(learner, member, improved):
+    best = _select(improved, inferring(learner.rule, member.state.weights), member.best)
     return Members(member.state, best)
 
 

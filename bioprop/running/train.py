@@ -117,7 +117,7 @@ def _train(config, workdir, run, replicas):
                 summary(diverged=True)
                 raise Diverged(
                     f'diverged in epoch {call.epoch}: a number is not finite. Run the same command '
-                    'with a smaller --config.lr (or inverse_lr): it starts afresh in the same '
+                    'with a smaller --config.lr (or feedback_lr): it starts afresh in the same '
                     'workdir, and what this run left is kept there in a folder of its own.'
                 )
             for record in diagnostics_records(call, measured, config['diagnostics_every']):

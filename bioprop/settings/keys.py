@@ -5,6 +5,7 @@ at None is filled in by `bioprop.settings.resolve` after all overrides are parse
 """
 
 import ast
+import copy
 import os
 import re
 from collections.abc import Mapping
@@ -12,14 +13,13 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from bioprop import rules
 from bioprop.errors import UserError, unknown
 
 # The two trained sides, and the prefix of their keys.
-SIDES = {'forward': '', 'feedback': 'inverse_'}
+SIDES = {'forward': '', 'feedback': 'feedback_'}
 # Options of optimisers, as optax names them.
 OPTIONS = {'beta1': 'b1', 'beta2': 'b2', 'eps': 'eps', 'momentum': 'momentum'}
-# Hyperparameters of rules: a number, or a tuple with one for each layer.
-OF_RULES = ('alpha', 'sigma', 'scale', 'inverse_scale', 'feedback_scale')
 
 # What a data set needs otherwise: ImageNet is read from disk, and 10,000 of its training images are
 # held out. The paper does not state its batch.
@@ -58,10 +58,9 @@ def _defaults() -> ConfigDict:
     config.activation = 'tanh'
     config.loss = 'softmax_cross_entropy'  # or squared_error: reconstructs its grey input
 
-    config.rule = ''  # bp, fa, dfa, dtp, sdtp, ao_sdtp, or your own as 'module:function'
-    config.rule_options = ConfigDict(type_safe=False)  # keyword arguments of your own rule
-    config.auxiliary_units = config_dict.placeholder(int)  # of ao_sdtp
-    config.feedback = config_dict.placeholder(str)  # of dfa: stored, or regenerated in every step
+    # A name of bioprop.rules.CATALOGUE, or your own as 'module:function'. Its options and
+    # hyperparameters (a number, or a tuple with one for each layer) are keys as well.
+    config.rule = ''
     config.schedule = 'parallel'  # or alternating (by epoch), alternating_step
 
     config.epochs = 500
@@ -72,8 +71,6 @@ def _defaults() -> ConfigDict:
         config[f'{side}optimizer'] = 'adam'  # an optimiser of optax
         for name in ('lr', *OPTIONS, 'clip', 'weight_decay'):  # clip: global norm of the gradient
             config[side + name] = config_dict.placeholder(float)
-    for name in OF_RULES:
-        config[name] = config_dict.placeholder(object)
 
     config.parallel = 'pmap'  # over devices, or shard_map
     config.precision = 'float32'  # or bfloat16: of what a step computes; weights are float32
@@ -92,6 +89,7 @@ def _defaults() -> ConfigDict:
 
 
 _DEFAULTS = _defaults()
+GONE = {'rule_options', 'inverse_lr', 'inverse_optimizer'}  # keys of earlier configurations
 KINDS = {key: _DEFAULTS.get_type(key) for key in _DEFAULTS}
 OPEN = {key for key, value in _DEFAULTS.items() if value is None}
 
@@ -100,18 +98,20 @@ class Config(ConfigDict):
     """A configuration: each value is taken as the kind of its key asks, wherever it is set.
 
     A key that is not bioprop's takes anything, since `resolve` alone knows what the rule reads.
-    'rule_options.NAME' is a key as well. Raises UserError for a value of another kind.
+    Raises UserError for a value of another kind, and for another rule, whose keys would lack.
     """
 
     def __setitem__(self, key, value):
-        name, *option = str(key).split('.')
-        if not option:
-            value = value if isinstance(value, config_dict.FieldReference) else taken(name, value)
-            super().__setitem__(name, value)
-        elif name == 'rule_options' and len(option) == 1:
-            self[name] = self[name].to_dict() | {option[0]: value}
-        else:
-            raise unknown('config key', key, KINDS)
+        key = str(key)
+        if '.' in key:
+            raise unknown('config key', key, self)
+        value = value if isinstance(value, config_dict.FieldReference) else taken(key, value)
+        if key == 'rule' and self.get('rule') and value != self['rule']:
+            raise UserError(
+                'the keys of a rule come with it: name it after the colon, '
+                f'--config=FILE.py:rule={value}, or by bioprop.settings.paper(DATASET, {value!r})'
+            )
+        super().__setitem__(key, value)
 
     def update(self, *others, **settings):
         """Sets each key; those of a nested dictionary are added to what is there."""
@@ -125,14 +125,38 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     """The paper's experiment with `rule` on `dataset`, changed by settings, ready for overrides.
 
     arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
-    sets the same keys as --config.key=value. Raises UserError for a value that is not of its kind.
+    sets the same keys as --config.key=value, and a rule in it takes the place of `rule`. The keys
+    of the rule are there, open. Raises UserError for a value that is not of its kind, and for a
+    rule that is nowhere.
     """
+    split = re.split(r',(?=[\w.]+=)', arguments) if arguments else ()
+    given = [argument.partition('=')[::2] for argument in split]
+    rule = dict(given).get('rule') or settings.pop('rule', rule)
     config = Config(_defaults())
-    config.update(dataset=dataset, rule=rule)
-    config.update(OF_SETS.get(dataset, {}) | settings)
-    for argument in re.split(r',(?=[\w.]+=)', arguments) if arguments else ():
-        override(config, *argument.partition('=')[::2])
+    config.update(dict.fromkeys(keys_of(rule)) | {'dataset': dataset, 'rule': rule})
+    config.update(OF_SETS.get(dataset, {}) | dict(rules.entry(rule).settings) | settings)
+    for key, text in given:
+        override(config, key, text)
     return config
+
+
+def keys_of(rule: str) -> tuple[str, ...]:
+    """The options of a rule, and its hyperparameters as they are without any option."""
+    options = rules.options(rule)
+    try:
+        return (*options, *rules.get(rule).hparams)
+    except UserError:  # it cannot be made without an option, or at all: `resolve` says it
+        return tuple(options)
+
+
+def with_rule(config: Config, rule: str) -> Config:
+    """A copy, with another rule: all settings but those of the old rule."""
+    if rule == config.rule:
+        return copy.deepcopy(config)
+    kept = {key: value for key, value in config.to_dict().items() if key in KINDS}
+    new = paper(config.dataset, rule)
+    new.update(kept | {'rule': rule})
+    return new
 
 
 def override(config: Config, key: str, text: str) -> None:
@@ -156,8 +180,17 @@ def whole(found: Mapping[str, Any] | ConfigDict) -> Config:
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that was written before some keys were there, with their defaults."""
-    return paper(old['dataset'], old['rule']).to_dict() | old
+    """A configuration that was written before some keys were there, with their defaults.
+
+    Raises UserError if it has keys that are no longer there.
+    """
+    new = paper(old['dataset'], old['rule']).to_dict()
+    if gone := sorted(GONE & old.keys()):
+        raise UserError(
+            f'its configuration has the keys {", ".join(gone)} of an earlier bioprop: go on with '
+            'that version, or train it anew in another folder'
+        )
+    return new | old
 
 
 def plain(value: Any) -> Any:

@@ -56,9 +56,10 @@ def hidden_layers(dataset: str, net: str) -> tuple:
     return (*map(tuple, found['local']), *found['dense'])
 
 
-def auxiliary_units(dataset: str) -> int:
-    """The width of AO-SDTP's auxiliary outputs: the paper's on CIFAR-10, ours elsewhere."""
-    return 512 if dataset in ('cifar10', 'imagenet') else 256
+def options(dataset: str, rule: str) -> dict:
+    """A rule's options where the paper gives them: AO-SDTP's width on CIFAR-10."""
+    wide = rule == 'ao_sdtp' and dataset in ('cifar10', 'imagenet')
+    return {'auxiliary_units': 512} if wide else {}
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:

@@ -1,6 +1,5 @@
 """What a configuration means once every override is known: nothing open, nothing out of range."""
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +12,18 @@ from bioprop.errors import UserError, unknown
 from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
 from bioprop.settings import published
-from bioprop.settings.keys import KINDS, OF_RULES, OPTIONS, SIDES, Config, whole
+from bioprop.settings.keys import KINDS, OPTIONS, SIDES, Config, keys_of, whole
 from bioprop.training.optim import OPTIMIZERS
 from bioprop.training.parallel import MODES
 from bioprop.training.precision import PRECISIONS
 from bioprop.training.schedules import SCHEDULES
 
 SOURCES = ('published', 'tuned')
-FEEDBACK = ('stored', 'regenerated')  # of dfa
 # Sets that use the published settings of another name.
 PAPER_SETS = {'mnist_mini': 'mnist', 'fashion_mnist': 'mnist', 'imagenet2012': 'imagenet'}
 ADAM = ('beta1', 'beta2', 'eps')
 # What published hyperparameters are looked up by.
 PLACE = ('hyperparameters', 'paper_dataset', 'net', 'rule', 'schedule')
-# Local losses are squared distances summed over units; random feedback is Glorot's.
-DEFAULTS = {'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0}
 COUNTS = (
     'epochs', 'batch_size', 'accumulate', 'eval_every', 'eval_batch_size', 'steps_per_call',
     'image_size', 'diagnostics_every',
@@ -61,18 +57,9 @@ def resolve(config: Config) -> dict[str, Any]:
         resolved['augment'] = resolved['paper_dataset'] in ('cifar10', 'imagenet')
     if resolved['hidden'] is None:
         resolved['hidden'] = published.hidden_layers(resolved['paper_dataset'], resolved['net'])
-    if resolved['rule'] == 'ao_sdtp':
-        units = resolved['auxiliary_units']
-        default = published.auxiliary_units(resolved['paper_dataset'])
-        resolved['auxiliary_units'] = default if units is None else units
-    elif resolved['auxiliary_units'] is not None:
-        raise UserError(f'auxiliary_units belong to ao_sdtp, not to rule {resolved["rule"]!r}')
-    if resolved['rule'] == 'dfa':
-        resolved['feedback'] = resolved['feedback'] or 'stored'
-        if resolved['feedback'] not in FEEDBACK:
-            raise unknown('feedback', resolved['feedback'], FEEDBACK)
-    elif resolved['feedback'] is not None:
-        raise UserError(f'feedback belongs to dfa, not to rule {resolved["rule"]!r}')
+    given = published.options(resolved['paper_dataset'], resolved['rule'])
+    for name, default in (rules.options(resolved['rule']) | given).items():
+        resolved[name] = default if resolved.get(name) is None else resolved[name]
     rule = make_rule(resolved)
     _fill(resolved, rule)
     if rule.updates:  # the network alone tells whether it has feedback weights: see make_learner
@@ -84,12 +71,9 @@ def resolve(config: Config) -> dict[str, Any]:
 
 def make_rule(resolved: dict[str, Any]) -> rules.Rule:
     """The rule that a resolved configuration names."""
-    options = dict(resolved['rule_options'])
-    if resolved['rule'] == 'ao_sdtp':
-        options['auxiliary_units'] = resolved['auxiliary_units']
-    if resolved.get('feedback') == 'regenerated':
-        options['stored'] = False
-    return rules.get(resolved['rule'], **options)
+    options = {name: resolved.get(name) for name in rules.options(resolved['rule'])}
+    given = {name: value for name, value in options.items() if value is not None}
+    return rules.get(resolved['rule'], **given)
 
 
 def hparams(resolved: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +96,8 @@ def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]
 
 def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
     """Looks up hyperparameters at None. The paper's rates are those of its optimiser, Adam."""
-    known = DEFAULTS | published.hyperparameters(*(resolved[name] for name in PLACE))
+    defaults = {name: each.default for name, each in rule.hparams.items()}
+    known = defaults | published.hyperparameters(*(resolved[name] for name in PLACE))
     adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
     for name in (*rule.hparams, *_rates(resolved, adam)):
         if resolved.get(name) is None:
@@ -138,26 +123,41 @@ def _require(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]) -
 
 
 def _check_keys(config: dict[str, Any]) -> None:
-    """Whether bioprop or the rule reads every key, and the rule's are what can be traced."""
-    options = config['rule_options']
-    try:
-        json.dumps(options)
-        own = rules.get(config['rule'], **options).hparams
-    except (TypeError, ValueError) as error:
-        raise UserError(f'config.rule_options = {options} cannot be kept: {error}') from None
+    """Whether bioprop or the rule reads every key, and the rule's are of their kinds."""
+    options = rules.options(config['rule'])
+    for key in options.keys() & config.keys():
+        _check_option(key, config[key], options[key])
+    hparams = make_rule(config).hparams
+    if twice := sorted(KINDS.keys() & {*options, *hparams}):
+        raise UserError(f'rule {config["rule"]!r}: {", ".join(twice)} is a key of bioprop: rename')
     for key, value in config.items():
-        if key not in KINDS and key not in own:
-            raise unknown('config key', key, {*KINDS, *own})
+        if key not in (known := {*KINDS, *options, *hparams}):
+            raise _of_nobody(key, config['rule'], known)
         values = value if isinstance(value, tuple) else (value,)
         open_or_numbers = value is None or all(type(x) in (int, float) for x in values)
-        if key in (*OF_RULES, *own) and not open_or_numbers:
+        if key in hparams and not open_or_numbers:
             raise UserError(f'config.{key} must be a number or one for each layer, not {value!r}')
+
+
+def _check_option(key: str, value: Any, default: Any) -> None:
+    """Whether an option is of the kind of its default."""
+    kinds = rules.PLAIN if default is None else (type(default), type(None))
+    if type(value) not in kinds:
+        raise UserError(f'config.{key} takes {kinds[0].__name__}, not {value!r}')
+
+
+def _of_nobody(key: str, rule: str, known: set[str]) -> UserError:
+    """What to say of a key that nothing reads."""
+    owners = [name for name in rules.RULES if key in keys_of(name)]
+    if owners:
+        return UserError(f'{key} belongs to {", ".join(owners)}, not to rule {rule!r}')
+    return unknown('config key', key, known)
 
 
 def _check(config: dict[str, Any]) -> None:
     for kind, known in (
         ('schedule', SCHEDULES), ('loss', LOSSES), ('activation', ACTIVATIONS),
-        ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('inverse_optimizer', OPTIMIZERS),
+        ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('feedback_optimizer', OPTIMIZERS),
         ('parallel', MODES), ('precision', PRECISIONS),
     ):  # fmt: skip
         if config[kind] not in known:

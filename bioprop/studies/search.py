@@ -56,11 +56,11 @@ Domain = dict[str, Uniform | LogUniform | Choice]
 # of ours: inverses of SDTP that hardly move.
 WIDE = {
     'lr': LogUniform(1e-5, 3e-3),
-    'inverse_lr': LogUniform(1e-6, 1e-2),
+    'feedback_lr': LogUniform(1e-6, 1e-2),
     'beta1': Choice((0.9, 0.99)),
     'beta2': Choice((0.95, 0.99, 0.999)),
     'eps': Choice((1e-3, 1e-4, 1e-6, 1e-8)),
-    'inverse_eps': Choice((1e-2, 1e-3, 1e-4, 1e-6, 1e-8)),
+    'feedback_eps': Choice((1e-2, 1e-3, 1e-4, 1e-6, 1e-8)),
     'alpha': Uniform(0.01, 0.4),
     'sigma': Uniform(0.01, 0.4),
 }
@@ -71,7 +71,7 @@ def table4() -> Domain:
     found = published.tables()['table4_search_space']
     return {
         'lr': LogUniform(*found['lr']),
-        'inverse_lr': LogUniform(*found['inverse_lr']),
+        'feedback_lr': LogUniform(*found['feedback_lr']),
         'beta1': Choice((found['beta1'],)),
         'beta2': Choice(found['beta2']),
         'eps': Choice(found['eps']),
@@ -94,7 +94,7 @@ def draw(config: Config, domain: Domain, number: int, seed: int) -> Config:
     random = np.random.default_rng([seed, number])
     drawn = dict(config)
     for name in resolve.hparams(config):
-        spread = domain.get(name) or domain.get(name.removeprefix('inverse_'))
+        spread = domain.get(name) or domain.get(name.removeprefix('feedback_'))
         if spread:
             drawn[name] = spread.draw(random)
     return drawn

@@ -12,18 +12,18 @@ from bioprop.layers import convolution, dense, locally_connected
 from bioprop.losses import Loss, softmax_cross_entropy
 from bioprop.networks import Network, network
 from bioprop.objective import objective
-from bioprop.rules import Context, Rule, init_weights
+from bioprop.rules import Context, Rule, infer, init_weights
 from bioprop.rules.base import States, Weights
 from bioprop.testing.faults import Fault, attempt, shaken
 
 BATCH, OUTPUTS = 8, 4
 TOP = dense(OUTPUTS, 'linear')
-# In the first net the kernels above the lowest are square: where one stands in the place of its
+# In the dense net the kernels above the lowest are square: where one stands in the place of its
 # transpose, shapes do not tell.
-NETS = (
-    network([*[dense(OUTPUTS)] * 3, TOP], (3, 2)),
-    network([locally_connected(3, 2, 2), convolution(2, 2), TOP], (5, 4, 2)),
-)
+NETS = {
+    'dense': network([*[dense(OUTPUTS)] * 3, TOP], (3, 2)),
+    'local': network([locally_connected(3, 2, 2), convolution(2, 2), TOP], (5, 4, 2)),
+}
 SHALLOW = network([dense(OUTPUTS), TOP], (3,))  # for identities that deeper nets do not have
 
 
@@ -49,7 +49,7 @@ class Declared(dict):
 
 
 class Problem(NamedTuple):
-    """What a rule is given. states are those of weights['forward'] at batch['image']."""
+    """What a rule is given. states are those that it infers from batch['image']."""
 
     network: Network
     rule: Rule
@@ -103,12 +103,12 @@ def make(rule: Rule, network: Network, given: dict[str, float], seed: int) -> Pr
     }
     hparams = {name: given.get(name, random.uniform(0.2, 1)) for name in rule.hparams}
     hparams = Declared({name: jnp.asarray(value, float) for name, value in hparams.items()})
-    states = states_of(network)(weights['forward'], batch['image'])
+    states = states_of(network, rule)(weights, batch, key, hparams)
     return Problem(network, rule, softmax_cross_entropy, weights, states, batch, key, hparams)
 
 
 def _look(network, rule, loss, weights, states, batch, key, hparams):
-    """{'update', and 'delta' and 'displacement' where the rule gives them}.
+    """{'update', and 'delta', 'displacement' and 'states' where the rule gives them}.
 
     The update comes from the objective, which computes the states anew; the others take them.
     """
@@ -118,6 +118,8 @@ def _look(network, rule, loss, weights, states, batch, key, hparams):
     for name, function in (('delta', rule.signals), ('displacement', rule.displacements)):
         if function:
             found[name] = tuple(function(network, weights, states, context))
+    if rule.infer:
+        found['states'] = tuple(infer(network, rule, weights, context))
     return found
 
 
@@ -127,9 +129,14 @@ def _compiled(network, rule, loss):
 
 
 @functools.lru_cache(maxsize=32)
-def states_of(network: Network) -> Callable:
-    """(forward, images) -> states."""
-    return jax.jit(network.states)
+def states_of(network: Network, rule: Rule) -> Callable:
+    """(weights, batch, key, hparams) -> states."""
+
+    def states(weights, batch, key, hparams):
+        context = Context(softmax_cross_entropy, batch, key, hparams)
+        return infer(network, rule, weights, context)
+
+    return jax.jit(states)
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,7 +1,7 @@
 """Whether a rule keeps the contract of `bioprop.rules.base`, and what it claims beyond it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from bioprop.losses import softmax_cross_entropy
-from bioprop.rules import Context, Rule
+from bioprop.rules import Context, Rule, infer
 from bioprop.testing.faults import Fault, attempt, difference, finite, like, naming, same, shaken
 from bioprop.testing.problem import (
     BATCH,
@@ -30,7 +30,7 @@ TRANSPORT: dict[str, Callable[[int], Iterable[int]]] = {
     'signs': lambda layers: range(2, layers + 1),
     'all': lambda layers: range(2, layers + 1),
 }
-PER_EXAMPLE = ('delta', 'displacement')
+PER_EXAMPLE = ('delta', 'displacement', 'states')
 
 
 def check_rule(
@@ -39,6 +39,8 @@ def check_rule(
     transport: str | None = None,
     as_bp: Callable[[Problem], Problem | None] | None = None,
     local_feedback: bool = True,
+    from_above: bool = True,
+    kinds: Sequence[str] = tuple(NETS),
     hparams: dict[str, float] | None = None,
     seed: int = 0,
 ) -> None:
@@ -47,9 +49,9 @@ def check_rule(
     For every rule: `init`, `signals` and `updates` have their structure, shapes and types, in
     float32 and bfloat16, without implicit promotion, and read no hyperparameter that is not
     declared; equal calls give equal numbers, compiled or not, under vmap and on all devices; a
-    signal is the example's own, and an update the mean over the batch, however that is ordered or
-    divided; no signal comes from kernels at or below its layer; a forward update is the VJP of its
-    layer alone at its signal; `displacements`, `inverse` and `feedback_kernels`, where there are
+    signal, like what `infer` gives, is the example's own, and an update the mean over the batch,
+    however that is ordered or divided; a forward update is the VJP of its layer alone at its
+    signal; `displacements`, `inverse` and `feedback_kernels`, where there are
     any, have their shapes and agree with the signals.
 
     What a rule claims beyond that:
@@ -59,6 +61,8 @@ def check_rule(
     as_bp: problem -> the problem with rule, weights and hparams put so that its updates are
         jax.grad of the loss; None on a net where the rule is never backpropagation
     local_feedback: the feedback update of a layer does not change with another layer's feedback
+    from_above: no signal comes from kernels at or below its layer, for given states
+    kinds: of the nets that it exists on: 'dense', 'local' (locally connected and convolutional)
     hparams: values of those that cannot lie anywhere in [0.2, 1)
 
     Numbers are compared in double precision. Raises ValueError for an argument without meaning.
@@ -67,23 +71,27 @@ def check_rule(
     if transport is not None and transport not in TRANSPORT:
         raise ValueError(f'transport must be one of {", ".join(TRANSPORT)}, not {transport!r}')
     if not set(given) <= set(rule.hparams):
-        raise ValueError(f'hparams {sorted(given)} must be of those declared: {rule.hparams}')
-    for network in NETS:
+        raise ValueError(f'hparams {sorted(given)} must be of those declared: {[*rule.hparams]}')
+    if not kinds or not set(kinds) <= set(NETS):
+        raise ValueError(f'kinds must be of {", ".join(NETS)}, not {kinds!r}')
+    nets = [NETS[kind] for kind in kinds]
+    for network in nets:
         with _on(network):
             with jax.enable_x64(False):
                 _check_contract(rule, network, given, seed)
             with jax.enable_x64(True):
                 p = make(rule, network, given, seed)
-                for check in FIRST_CHECKS if network is NETS[0] else CHECKS:
+                for check in FIRST_CHECKS if network is nets[0] else CHECKS:
                     check(p)
-                _check_transport(p, transport)
+                _check_transport(p, transport, from_above)
                 if local_feedback:
                     _check_local_feedback(p)
     with jax.enable_x64(True):
         if as_bp is not None:
-            _check_bp(rule, as_bp, given, seed)
-        with _on(NETS[0]):
-            p, q = (make(rule, NETS[0], given, seed + i) for i in range(2))
+            shallow = [SHALLOW] if 'dense' in kinds else []
+            _check_bp(rule, as_bp, [*nets, *shallow], given, seed)
+        with _on(nets[0]):
+            p, q = (make(rule, nets[0], given, seed + i) for i in range(2))
             for check in TRANSFORMS:
                 check(p)
             _check_vmap(p, q)
@@ -151,6 +159,11 @@ def _trace(what, function, p):
 
 def _check_shapes(p, words):
     rule = p.rule
+    if rule.infer:
+        what = f'infer ({words})'
+        expected = jax.eval_shape(p.network.states, p.weights['forward'], p.batch['image'])
+        found = _trace(what, lambda n, w, _, context: infer(n, rule, w, context), p)
+        like(what, tuple(found), expected)
     if rule.signals:
         what = f'signals ({words})'
         like(what, _trace(what, rule.signals, p), p.states[1:])
@@ -219,8 +232,9 @@ def _check_examples(p):
     half, batch = BATCH // 2, p.batch
     image = batch['image'].at[half:].multiply(-2)
     label = batch['label'].at[half:].set(0)
-    states = states_of(p.network)(p.weights['forward'], image)
-    others = p._replace(states=states, batch=batch | {'image': image, 'label': label})
+    batch = batch | {'image': image, 'label': label}
+    states = states_of(p.network, p.rule)(p.weights, batch, p.key, p.hparams)
+    others = p._replace(states=states, batch=batch)
     found, expected = (
         {name: tuple(delta[:half] for delta in q.run().get(name, ())) for name in PER_EXAMPLE}
         for q in (others, p)
@@ -323,7 +337,7 @@ TRANSFORMS = (_check_hparams, _check_parts, _check_devices)
 # ------------------------------------------------------------------ claims
 
 
-def _check_transport(p, claim):
+def _check_transport(p, claim, from_above):
     """Which deltas change with W_k, while the states stay."""
     if not p.rule.signals:
         if claim is not None:
@@ -332,7 +346,7 @@ def _check_transport(p, claim):
     random, used = np.random.default_rng(1), set()
     for k, params in enumerate(p.weights['forward'], start=1):
         changed = _changed(p, k, shaken(-params['kernel'], random))
-        if changed and max(changed) >= k:
+        if from_above and changed and max(changed) >= k:
             raise Fault(
                 f'delta of layer {max(changed)} changes with the kernel of layer {k}, for given '
                 'states: signals come from above; take from below the states alone'
@@ -374,9 +388,9 @@ def _check_local_feedback(p):
         )  # fmt: skip
 
 
-def _check_bp(rule, as_bp, given, seed):
+def _check_bp(rule, as_bp, nets, given, seed):
     compared = False
-    for network in (*NETS, SHALLOW):
+    for network in nets:
         with _on(network):
             p = attempt('as_bp', as_bp, make(rule, network, given, seed))
             if p is None:

@@ -1,19 +1,26 @@
-"""Scores: sums over a set of images, or over a batch of it."""
+"""Scores: sums over a set of images, or over a batch of it.
+
+What inference draws at random follows from an image's place in its set alone, so that an
+evaluation gives the same numbers again, on any number of devices.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from bioprop.rules.base import Weights
+from bioprop.rules.base import Context, Weights, infer
 from bioprop.training.images import Images
-from bioprop.training.learner import Learner
+from bioprop.training.learner import Hparams, Learner
 from bioprop.training.parallel import place_on
 from bioprop.training.precision import cast, widened
+
+SEED = 0  # of what inference draws
 
 
 def evaluate(
     learner: Learner,
     batch_size: int,
     weights: Weights,
+    hparams: Hparams,
     images: Images,
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
@@ -25,7 +32,8 @@ def evaluate(
     def body(totals, first):
         places = first + device * share + jnp.arange(share)
         part = images.at(jnp.minimum(places, examples - 1))
-        return jax.tree.map(jnp.add, totals, _sums(learner, weights, part, places < examples)), None
+        sums = _sums(learner, weights, hparams, part, places, places < examples)
+        return jax.tree.map(jnp.add, totals, sums), None
 
     names = ('loss', 'mistake') if learner.loss.mistake else ('loss',)
     zeros = {name: jnp.zeros((), images.mean.dtype) for name in names}
@@ -36,23 +44,39 @@ def evaluate(
 def evaluate_batch(
     learner: Learner,
     weights: Weights,
+    hparams: Hparams,
+    first: jax.Array,
     images: Images,
     valid: jax.Array,
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
     """Sums of the 'loss' and 'mistake' over the valid ones of a batch, and their 'count'.
 
-    images and valid, (examples,), are this device's share.
+    first is the place of the batch in its set; images and valid, (examples,), are this device's
+    share.
     """
-    sums = _sums(learner, weights, images, valid) | {'count': jnp.sum(valid)}
+    _, device = place_on(axis_name)
+    share = len(images.image)
+    places = first + device * share + jnp.arange(share)
+    sums = _sums(learner, weights, hparams, images, places, valid) | {'count': jnp.sum(valid)}
     return jax.lax.psum(sums, axis_name) if axis_name else sums
 
 
-def _sums(learner, weights, images, counted):
+def predict(
+    learner: Learner, weights: Weights, hparams: Hparams, images: Images, places: jax.Array
+) -> jax.Array:
+    """The logits of images, (examples, outputs), which stand at these places of their set."""
+    batch = {'image': images.batch()['image'], 'index': places}
+    weights, batch, hparams = cast((weights, batch, hparams), learner.precision)
+    context = Context(learner.loss, batch, jax.random.key(SEED), hparams)
+    return infer(learner.network, learner.rule, weights, context)[-1]
+
+
+def _sums(learner, weights, hparams, images, places, counted):
     loss = widened(learner.loss, learner.precision)
-    forward, batch = cast((weights['forward'], images.batch()), learner.precision)
-    logits = learner.network.states(forward, batch['image'])[-1]
-    values = {'loss': loss.value(logits, batch['label'])}
+    label = cast(images.batch()['label'], learner.precision)
+    logits = predict(learner, weights, hparams, images, places)
+    values = {'loss': loss.value(logits, label)}
     if loss.mistake:
-        values['mistake'] = loss.mistake(logits, batch['label'])
+        values['mistake'] = loss.mistake(logits, label)
     return {name: jnp.sum(jnp.where(counted, value, 0)) for name, value in values.items()}

@@ -72,7 +72,10 @@ def figures_of(panel: Panel, method: Method, config: Config | None) -> dict[str,
         return None
     layers = published.hidden_layers(panel.dataset, method.net)
     other_layers = config and _listed(config['hidden']) != _listed(layers)
-    if other_layers or method.units not in (None, published.auxiliary_units(panel.dataset)):
+    if other_layers or method.units not in (
+        None,
+        published.options(panel.dataset, 'ao_sdtp').get('auxiliary_units', 256),
+    ):
         return None
     return figures
 

@@ -58,7 +58,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
 def net_rows(net: Net, batch_size: int, seconds: float) -> list[dict]:
     """One row a contestant: ms, and all bytes of its program, both with ratios to the stored."""
     contestants = {
-        name: Signals(rules.dfa(stored=name == 'stored'), net, batch_size)
+        name: Signals(rules.dfa(feedback=name), net, batch_size)
         for name in ('stored', 'regenerated')
     }
     least = timing.interleave(contestants, seconds)

@@ -35,5 +35,8 @@ def paper_net(name: str) -> Net:
     dataset, _, kind = name.rpartition('_')
     table = published.architecture(dataset, kind)
     in_shape = tuple(table.get('input') or IN_SHAPES[dataset])
-    hidden, units = published.hidden_layers(dataset, kind), published.auxiliary_units(dataset)
+    hidden, units = (
+        published.hidden_layers(dataset, kind),
+        published.options(dataset, 'ao_sdtp').get('auxiliary_units', 256),
+    )
     return Net(in_shape, hidden, table['classes'], kind, units)

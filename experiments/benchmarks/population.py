@@ -85,7 +85,7 @@ def products(run: Run, side_by_side: int) -> timing.Stepper:
 
 
 def _auxiliary(run: Run) -> int:
-    return configuration(run.batch_size)['auxiliary_units'] or 0
+    return configuration(run.batch_size).get('auxiliary_units') or 0
 
 
 def rows(batch_size: int, seconds: float) -> list[dict]:

@@ -28,7 +28,7 @@ RULES = tuple(rules.RULES)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
 STEPS = 20  # in a call, on such a net
 HPARAMS = {
-    'lr': 1e-4, 'inverse_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
+    'lr': 1e-4, 'feedback_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
     'feedback_scale': 1.0,
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ def learner(rule: str, net: Net) -> Learner:
     made = rules.get(rule, **options)
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
     if 'feedback' in made.sides:
-        optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['inverse_lr'])
+        optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['feedback_lr'])
     return Learner(net.network, made, softmax_cross_entropy, optimizers)
 
 

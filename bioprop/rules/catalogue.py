@@ -1,0 +1,48 @@
+"""Every rule of bioprop, in the order of tables and figures: what it is called, and what it claims.
+
+This is the one list: all else (configurations, searches, tables, figures, checks) follows from it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from bioprop.rules.backpropagation import bp
+from bioprop.rules.base import Rule
+from bioprop.rules.feedback_alignment import dfa, fa
+from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp
+
+BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
+
+
+class Published(NamedTuple):
+    """A number that was read in its source: a test error in percent."""
+
+    task: str  # data set and net
+    error: float
+    source: str
+
+
+class Entry(NamedTuple):
+    """A rule of the catalogue."""
+
+    make: Callable[..., Rule]  # its arguments are the rule's options
+    label: str  # in tables and figures
+    family: str
+    sources: tuple[str, ...]
+    published: tuple[Published, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})  # that it was made for, by their keys
+    claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
+
+
+CATALOGUE = {
+    'bp': Entry(
+        bp, 'BP', 'backpropagation', ('Rumelhart, Hinton and Williams 1986',),
+        claims={'transport': 'all', 'as_bp': lambda problem: problem},
+    ),
+    'fa': Entry(fa, 'FA', 'feedback', ('Lillicrap et al. 2016',), claims={'transport': 'none'}),
+    'dfa': Entry(dfa, 'DFA', 'direct', ('Nokland 2016',), claims={'transport': 'none'}),
+    'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
+    'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
+    'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
+}  # fmt: skip
