@@ -18,7 +18,7 @@ def config(rule='bp', **settings):
         'accumulate': 1,
         **{
             side + name: None
-            for side in ('', 'inverse_')
+            for side in ('', 'feedback_')
             for name in ('beta1', 'beta2', 'eps', 'momentum', 'clip', 'weight_decay')
         },
         'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0, 'feedback_scale': 1.0,

@@ -148,7 +148,7 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
         '        scale = times * arguments[-1].hparam("temper", 1)\n'
         '        return tuple(scale * delta for delta in plain.signals(*arguments))\n'
         '    plain = bp()\n'
-        '    return Rule(plain.init, signals, hparams={"temper": Hyperparameter()})\n'
+        '    return Rule(plain.init, signals, hparams=(Hyperparameter("temper"),))\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = paper('mnist', 'own_rule:tempered', lr=0.1, beta1=0.9, beta2=0.9, eps=1e-8)
@@ -159,7 +159,7 @@ def test_a_rule_of_ones_own_reads_its_own_hyperparameter(tmp_path, monkeypatch):
     config.times = 2
     resolved = resolve(config)
     assert hparams(resolved)['temper'] == 0.5
-    assert list(make_rule(resolved).hparams) == ['temper']
+    assert make_rule(resolved).names == ('temper',)
     config.temper = (-1, 2.5)  # what is its range, the rule alone knows
     assert hparams(resolve(config))['temper'] == (-1, 2.5)
     with pytest.raises(UserError, match="no config key 'tempr'; did you mean 'temper'"):

@@ -29,7 +29,7 @@ HIDDEN = (
     (9, 48, 4), (3, 48, 2), (5, 96, 1), (3, 96, 2), (3, 192, 1), (3, 192, 2), (3, 384, 1)
 )  # fmt: skip
 ADAM = {'lr': 1e-4, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
-ADAMS = ADAM | {f'inverse_{name}': value for name, value in ADAM.items()}
+ADAMS = ADAM | {f'feedback_{name}': value for name, value in ADAM.items()}
 
 
 @pytest.fixture(autouse=True)

@@ -138,16 +138,16 @@ def train_alone(configs, until=math.inf):
     for config in configs:
         values = make_hparams(config, run.learner)
         state = init(jax.random.key(config['seed']), values)
-        best, lowest = state.weights['forward'], math.inf
+        best, lowest = {'forward': state.weights['forward']}, math.inf
         for call in calls(config, run, 0):
             if call.position > until:
                 break
             state, _ = train(call.turns, call.steps)(state, run.parts['train'], values)
             if call.evaluated:
-                sums = score(state.weights, run.parts['validation'])
+                sums = score(state.weights, values, run.parts['validation'])
                 rank = scores_of(run.learner, 'validation', sums, 23)['validation_error']
                 if rank < lowest:
-                    best, lowest = state.weights['forward'], rank
+                    best, lowest = {'forward': state.weights['forward']}, rank
         members.append(Members(state, best))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
@@ -181,7 +181,7 @@ def test_each_member_equals_its_steps_alone(rule, schedule, tmp_path, x64, devic
     expected = train_alone(configs)
     train_together(tmp_path, configs)
     close(numpy(last_members(tmp_path, expected)), numpy(expected))
-    last, best = expected.state.weights['forward'], expected.best
+    last, best = expected.state.weights['forward'], expected.best['forward']
     assert (last[0]['kernel'] != best[0]['kernel']).any(), 'all are best in the end: too easy'
 
 
@@ -388,7 +388,7 @@ def test_a_rule_that_reports_no_feedback_loss_has_members_too(tmp_path, devices,
         '    return Rule(init, updates=updates)\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    adam = {f'{side}{name}': 0.5 for side in ('', 'inverse_') for name in ('beta1', 'beta2', 'eps')}
+    adam = {f'{side}{name}': 0.5 for side in ('', 'feedback_') for name in ('beta1', 'beta2', 'eps')}
     config = make_config('plain_rule:plain', schedule='alternating', epochs=1, **adam)
     _, summaries = train_together(tmp_path, [config, config | {'lr': math.inf}])
     assert [summary['diverged'] for summary in summaries] == [False, True]

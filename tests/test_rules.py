@@ -376,11 +376,11 @@ def test_get_refuses_an_option_that_the_rule_does_not_take():
 def test_get_loads_a_rule_from_the_users_own_module(tmp_path, monkeypatch):
     (tmp_path / 'users_own_rule.py').write_text(
         'from bioprop.rules import Hyperparameter, bp\n'
-        'def mine(sign):\n    return bp()._replace(hparams={sign: Hyperparameter()})\n'
+        'def mine(sign):\n    return bp()._replace(hparams=(Hyperparameter(sign),))\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'users_own_rule', raising=False)
-    assert rules.get('users_own_rule:mine', sign='plus').hparams.keys() == {'plus'}
+    assert rules.get('users_own_rule:mine', sign='plus').names == ('plus',)
     with pytest.raises(UserError, match='users_own_rule:yours'):
         rules.get('users_own_rule:yours')
     with pytest.raises(UserError, match='cannot be loaded: No module named'):

@@ -35,7 +35,7 @@ CONFIG = resolve(paper('mnist', 'dtp', schedule='alternating', seed=5, epochs=30
 
 def inside(domain, name, value):
     """Whether the domain could give this value, by its definition."""
-    spread = domain.get(name) or domain[name.removeprefix('inverse_')]
+    spread = domain.get(name) or domain[name.removeprefix('feedback_')]
     if isinstance(spread, Choice):
         return value in spread.values
     return spread.low <= value <= spread.high

@@ -17,7 +17,7 @@ from bioprop.testing import Fault, check_layer, check_rule
 
 pytestmark = pytest.mark.usefixtures('quick')
 bp, fa = rules.bp(), rules.fa()
-GAIN = {'gain': rules.Hyperparameter()}
+GAIN = (rules.Hyperparameter('gain'),)
 
 
 # ------------------------------------------------------------------ rules of the package

@@ -1,7 +1,6 @@
 """Learning rules, by name."""
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from bioprop.errors import UserError, told
@@ -77,9 +76,9 @@ def get(name: str, /, **options) -> Rule:
         raise UserError(f'rule {name!r} cannot be made: {told(error)}') from error
     if not isinstance(rule, Rule):
         raise UserError(f'rule {name!r} must be a function that returns a bioprop.Rule')
-    if not isinstance(rule.hparams, Mapping):
+    if not all(isinstance(each, Hyperparameter) for each in rule.hparams):
         raise UserError(
-            f'rule {name!r}: hparams must be {{name: bioprop.Hyperparameter(default, low, high)}}, '
+            f'rule {name!r}: hparams must be a tuple of bioprop.Hyperparameter(NAME, DEFAULT), '
             f'not {rule.hparams!r}'
         )
     return rule

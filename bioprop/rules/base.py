@@ -11,8 +11,8 @@ from. Feedback that belongs to layer l stands at index l - 1, like the layer its
 where a rule has none.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,10 +59,12 @@ class Context(NamedTuple):
 class Hyperparameter(NamedTuple):
     """A number that a rule reads from the context, and what a search may draw for it."""
 
+    name: str
     default: float | None = None  # None: whoever trains the rule must say
     low: float | None = None  # with high None: a search leaves it as it is
     high: float | None = None
     log: bool = False  # whether it is drawn uniformly in its logarithm
+    least: float = -math.inf  # a smaller one is refused
 
 
 class Rule(NamedTuple):
@@ -76,7 +78,7 @@ class Rule(NamedTuple):
     infer: (network, weights, context) -> (h_0, ..., h_L), from the images alone: context.batch has
         no labels. h_L is what the loss reads as logits. None: the forward pass. Training and
         evaluation take it, and the functions above are given its states
-    hparams: {name: Hyperparameter} of those that the rule reads from the context
+    hparams: those that the rule reads from the context
 
     What follows is for looking inside alone (`bioprop.diagnostics`), and None where there is none:
 
@@ -92,10 +94,15 @@ class Rule(NamedTuple):
     feedback_loss: Callable | None = None
     updates: Callable | None = None
     infer: Callable | None = None
-    hparams: Mapping[str, Hyperparameter] = MappingProxyType({})
+    hparams: tuple[Hyperparameter, ...] = ()
     displacements: Callable | None = None
     inverse: Callable | None = None
     feedback_kernels: Callable | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of its hyperparameters."""
+        return tuple(each.name for each in self.hparams)
 
     @property
     def sides(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Hyperparameter, Rule
 from bioprop.rules.random_matrix import draw, project
 
-HPARAMS = {'feedback_scale': Hyperparameter(1.0)}  # of Glorot's
+SCALE = (Hyperparameter('feedback_scale', 1.0, least=0),)  # of Glorot's
 KINDS = ('stored', 'regenerated')
 
 
@@ -40,7 +40,7 @@ def fa() -> Rule:
     def feedback_kernels(network, weights):
         return weights['fixed']
 
-    return Rule(init, signals, hparams=HPARAMS, feedback_kernels=feedback_kernels)
+    return Rule(init, signals, hparams=SCALE, feedback_kernels=feedback_kernels)
 
 
 def dfa(feedback: str = 'stored') -> Rule:
@@ -89,4 +89,4 @@ def dfa(feedback: str = 'stored') -> Rule:
 
         return (None, *map(kernel, network.layers[1:], paths[:-1], paths[1:]))
 
-    return Rule(init, signals, hparams=HPARAMS, feedback_kernels=feedback_kernels)
+    return Rule(init, signals, hparams=SCALE, feedback_kernels=feedback_kernels)

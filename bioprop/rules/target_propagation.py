@@ -30,12 +30,12 @@ from bioprop.networks import Network
 from bioprop.rules.base import Hyperparameter, Rule
 
 # Local losses are squared distances summed over units. Ranges are those of table 4.
-HPARAMS = {
-    'scale': Hyperparameter(1.0),
-    'inverse_scale': Hyperparameter(1.0),
-    'sigma': Hyperparameter(None, 0.01, 0.4),
-}
-ALPHA = {'alpha': Hyperparameter(None, 0.01, 0.4)}
+HPARAMS = (
+    Hyperparameter('scale', 1.0, least=0),
+    Hyperparameter('inverse_scale', 1.0, least=0),
+    Hyperparameter('sigma', None, 0.01, 0.4, least=0),
+)
+ALPHA = Hyperparameter('alpha', None, 0.01, 0.4, least=0)
 
 
 def inverse(network, weights, l, y):
@@ -133,7 +133,7 @@ def dtp(inverse: Callable = inverse) -> Rule:
         return loss
 
     return Rule(
-        init, forward_signals(displacements), feedback_loss, hparams=HPARAMS | ALPHA,
+        init, forward_signals(displacements), feedback_loss, hparams=(*HPARAMS, ALPHA),
         displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
     )  # fmt: skip
 

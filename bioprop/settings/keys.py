@@ -144,7 +144,7 @@ def keys_of(rule: str) -> tuple[str, ...]:
     """The options of a rule, and its hyperparameters as they are without any option."""
     options = rules.options(rule)
     try:
-        return (*options, *rules.get(rule).hparams)
+        return (*options, *rules.get(rule).names)
     except UserError:  # it cannot be made without an option, or at all: `resolve` says it
         return tuple(options)
 

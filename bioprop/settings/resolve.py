@@ -79,7 +79,7 @@ def make_rule(resolved: dict[str, Any]) -> rules.Rule:
 def hparams(resolved: dict[str, Any]) -> dict[str, Any]:
     """The continuous hyperparameters of a resolved configuration: those a program may trace."""
     optimizers = ('lr', *OPTIONS, 'clip', 'weight_decay')
-    names = [*make_rule(resolved).hparams]
+    names = [*make_rule(resolved).names]
     names += [side + name for side in SIDES.values() for name in optimizers]
     return {name: resolved[name] for name in names if resolved[name] is not None}
 
@@ -96,10 +96,10 @@ def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]
 
 def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
     """Looks up hyperparameters at None. The paper's rates are those of its optimiser, Adam."""
-    defaults = {name: each.default for name, each in rule.hparams.items()}
+    defaults = {each.name: each.default for each in rule.hparams}
     known = defaults | published.hyperparameters(*(resolved[name] for name in PLACE))
     adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
-    for name in (*rule.hparams, *_rates(resolved, adam)):
+    for name in (*rule.names, *_rates(resolved, adam)):
         if resolved.get(name) is None:
             resolved[name] = known.get(name)
 
@@ -111,7 +111,7 @@ def _rates(resolved: dict[str, Any], sides: Sequence[str]) -> list[str]:
 
 
 def _require(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]) -> None:
-    needed = (*rule.hparams, *_rates(resolved, sides))
+    needed = (*rule.names, *_rates(resolved, sides))
     missing = [name for name in needed if resolved[name] is None]
     if missing:
         place = ', '.join(f'{name}={resolved[name]!r}' for name in PLACE)
@@ -127,7 +127,7 @@ def _check_keys(config: dict[str, Any]) -> None:
     options = rules.options(config['rule'])
     for key in options.keys() & config.keys():
         _check_option(key, config[key], options[key])
-    hparams = make_rule(config).hparams
+    hparams = make_rule(config).names
     if twice := sorted(KINDS.keys() & {*options, *hparams}):
         raise UserError(f'rule {config["rule"]!r}: {", ".join(twice)} is a key of bioprop: rename')
     for key, value in config.items():
@@ -166,8 +166,9 @@ def _check(config: dict[str, Any]) -> None:
     diagnostics.named(config['diagnostics'])
     if any(isinstance(x, bool) for x in jax.tree.leaves(config['hidden'])):
         raise UserError(f'config.hidden must be numbers, not {config["hidden"]!r}')
+    own = {each.name: (each.least, math.inf) for each in make_rule(config).hparams}
     for name, value in config.items():
-        least, bound = RANGES.get(name, (-math.inf, math.inf))
+        least, bound = (RANGES | own).get(name, (-math.inf, math.inf))
         for x in value if isinstance(value, tuple) else (value,):
             if isinstance(x, int | float) and not least <= x < bound:
                 raise UserError(

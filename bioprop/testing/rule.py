@@ -70,8 +70,8 @@ def check_rule(
     given = hparams or {}
     if transport is not None and transport not in TRANSPORT:
         raise ValueError(f'transport must be one of {", ".join(TRANSPORT)}, not {transport!r}')
-    if not set(given) <= set(rule.hparams):
-        raise ValueError(f'hparams {sorted(given)} must be of those declared: {[*rule.hparams]}')
+    if not set(given) <= set(rule.names):
+        raise ValueError(f'hparams {sorted(given)} must be of those declared: {rule.names}')
     if not kinds or not set(kinds) <= set(NETS):
         raise ValueError(f'kinds must be of {", ".join(NETS)}, not {kinds!r}')
     nets = [NETS[kind] for kind in kinds]
