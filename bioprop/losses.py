@@ -48,28 +48,44 @@ softmax_cross_entropy = Loss(
 )
 
 
-def _squared_error(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _reconstruction(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(jax.nn.sigmoid(logits) - labels), axis=-1)
 
 
-def _squared_error_slope(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _reconstruction_slope(logits: jax.Array, labels: jax.Array) -> jax.Array:
     output = jax.nn.sigmoid(logits)
     return 2 * (output - labels) * output * (1 - output)
 
 
-def _squared_error_curvature(logits: jax.Array, labels: jax.Array, v: jax.Array) -> jax.Array:
+def _reconstruction_curvature(logits: jax.Array, labels: jax.Array, v: jax.Array) -> jax.Array:
     output = jax.nn.sigmoid(logits)
     return 2 * jnp.square(output * (1 - output)) * v
 
 
 # The autoencoder of the paper's appendix: labels are the pixels (batch, outputs) in [0, 1].
-squared_error = Loss(
-    value=_squared_error,
-    error=_squared_error_slope,
+reconstruction = Loss(
+    value=_reconstruction,
+    error=_reconstruction_slope,
     output=jax.nn.sigmoid,
     optimum=lambda logits, labels: labels,
-    curvature=_squared_error_curvature,
+    curvature=_reconstruction_curvature,
     reconstructs=True,
 )
 
-LOSSES = {'softmax_cross_entropy': softmax_cross_entropy, 'squared_error': squared_error}
+# Half the squared distance of the outputs themselves to the one-hot label.
+squared_error = Loss(
+    value=lambda logits, labels: (
+        jnp.sum(jnp.square(logits - _one_hot(logits, labels)), axis=-1) / 2
+    ),
+    error=lambda logits, labels: logits - _one_hot(logits, labels),
+    output=lambda logits: logits,
+    optimum=_one_hot,
+    curvature=lambda logits, labels, v: v,
+    mistake=_mistake,
+)
+
+LOSSES = {
+    'softmax_cross_entropy': softmax_cross_entropy,
+    'squared_error': squared_error,
+    'reconstruction': reconstruction,
+}

@@ -18,7 +18,7 @@ from bioprop.settings import paper
 def get_config(arguments: str = ''):
     return paper(
         'mnist', 'bp', arguments,
-        loss='squared_error', hidden=(512, 64, 512), epochs=50,
+        loss='reconstruction', hidden=(512, 64, 512), epochs=50,
         paper_dataset='mnist_autoencoder', hyperparameters='tuned',
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def config(rule='bp', **settings):
 
 def write(study, config, train, test, *, ended=True, diverged=False):
     """A run with these scores at its epochs; validation scores are one above those of the test."""
-    measure = 'loss' if config['loss'] == 'squared_error' else 'error'
+    measure = 'loss' if config['loss'] == 'reconstruction' else 'error'
     folder = study / 'runs' / run_name(config)
     folder.mkdir(parents=True)
     records = []

@@ -121,7 +121,7 @@ def test_a_seed_that_ended_early_does_not_count_at_the_end(study):
 
 
 def test_autoencoders_have_figures_of_their_own(tmp_path):
-    write(tmp_path, studies.config(loss='squared_error'))
+    write(tmp_path, studies.config(loss='reconstruction'))
     assert 'diagnostics_signal_mnist_fc_autoencoder' in gallery.draw('diagnostics', tmp_path)
 
 

@@ -615,7 +615,7 @@ def test_names_and_groups():
 
 def test_an_autoencoder_can_be_looked_into(x64):
     network = feedforward(IN_SHAPE, (6, 5), math.prod(IN_SHAPE))
-    p = problem('sdtp', network=network, loss=losses.squared_error)
+    p = problem('sdtp', network=network, loss=losses.reconstruction)
     found = measure(p, *DIAGNOSTICS)
     assert all(np.isfinite(value) for value in found.values())
 

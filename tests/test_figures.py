@@ -167,7 +167,7 @@ def test_auxiliary_units_start_at_sdtp(tmp_path):
 
 def test_autoencoders_have_a_figure_of_their_own(tmp_path):
     for seed, loss in ((1, 0.03), (2, 0.05)):
-        config = studies.config(seed=seed, loss='squared_error')
+        config = studies.config(seed=seed, loss='reconstruction')
         studies.write(tmp_path, config, [0.1], [loss])
     runs = load(tmp_path)
     assert gallery.draw_curves(runs) == {}
@@ -179,7 +179,7 @@ def test_autoencoders_have_a_figure_of_their_own(tmp_path):
 
 def test_reconstructions_are_those_of_the_best_weights(tmp_path):
     config = paper(
-        'mnist', 'bp', dataset='mnist_mini', loss='squared_error', hidden=(8,), batch_size=1000,
+        'mnist', 'bp', dataset='mnist_mini', loss='reconstruction', hidden=(8,), batch_size=1000,
         epochs=1,
     )  # fmt: skip
     summary = train(resolve(config), tmp_path, [])
@@ -250,8 +250,8 @@ def test_the_command_takes_one_kind_and_ends_in_one_message(tmp_path):
     ('settings', 'ended', 'message'),
     [
         ({}, True, 'not of an autoencoder'),
-        ({'loss': 'squared_error'}, False, 'still in training'),
-        ({'loss': 'squared_error', **ADAM}, True, 'no checkpoints'),
+        ({'loss': 'reconstruction'}, False, 'still in training'),
+        ({'loss': 'reconstruction', **ADAM}, True, 'no checkpoints'),
     ],
 )
 def test_digits_need_a_finished_autoencoder_with_checkpoints(tmp_path, settings, ended, message):

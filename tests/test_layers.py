@@ -44,7 +44,10 @@ def test_dense_linear_is_the_matrix_product_of_the_flattened_input(x64):
 @pytest.mark.parametrize('activation', sorted(ACTIVATIONS))
 def test_apply_adds_the_bias_and_then_the_nonlinearity(activation, x64, strict):
     functions = {
-        'tanh': np.tanh, 'relu': lambda a: np.maximum(a, 0), 'linear': lambda a: a
+        'tanh': np.tanh, 'relu': lambda a: np.maximum(a, 0), 'linear': lambda a: a,
+        'sigmoid': lambda a: 1 / (1 + np.exp(-a)), 'hard_sigmoid': lambda a: np.clip(a, 0, 1),
+        'leaky_relu': lambda a: np.where(a > 0, a, 0.01 * a),
+        'elu': lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
     }  # fmt: skip
     params, x = {'kernel': random(0, 12, 5), 'bias': random(1, 5)}, random(2, 6, 4, 3)
     a = np.reshape(np.asarray(x), (6, 12)) @ np.asarray(params['kernel']) + np.asarray(

@@ -7,6 +7,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from bioprop.errors import UserError
+from bioprop.rules import RULES
+from bioprop.settings.keys import keys_of
 from bioprop.settings.resolve import resolve
 from bioprop.training.schedules import SCHEDULES
 
@@ -49,12 +52,37 @@ def test_the_flax_module_has_flaxs_parameters():
     assert len(BLOCKS) == 3
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
-def test_every_config_resolves_in_every_schedule(path):
+CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+ANY_RULE = ('mnist', 'fashion_mnist', 'cifar10', 'imagenet')  # files that name none
+
+
+def load(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert f'configs/{path.name}' in module.__doc__
+    return module
+
+
+@pytest.mark.parametrize('rule', RULES)
+@pytest.mark.parametrize('name', ANY_RULE)
+def test_a_file_of_a_set_takes_every_rule_and_has_its_keys(name, rule):
+    module = load(ROOT / 'configs' / f'{name}.py')
+    config = module.get_config(f'rule={rule}')
+    assert set(keys_of(rule)) <= set(config)
+    resolved = resolve(config)
+    assert resolved['rule'] == rule
+    assert resolved['lr'] > 0
+    with pytest.raises(UserError, match='name the rule after the colon, rule=NAME; known: bp'):
+        module.get_config()
+
+
+NAMED = [path for path in CONFIGS if path.stem not in ANY_RULE]
+
+
+@pytest.mark.parametrize('path', NAMED, ids=lambda path: path.stem)
+def test_every_config_resolves_in_every_schedule(path):
+    module = load(path)
     has_inverses = 'tp' in module.get_config().rule
     for schedule in SCHEDULES if has_inverses else ('parallel',):
         config = resolve(module.get_config(f'schedule={schedule}'))

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bioprop.losses import LOSSES, softmax_cross_entropy, squared_error
+from bioprop.losses import LOSSES, reconstruction, softmax_cross_entropy
 
 pytestmark = pytest.mark.usefixtures('quick')
 LABELS = {
     'softmax_cross_entropy': lambda: jnp.array([0, 3, 2, 2, 1]),
-    'squared_error': lambda: jax.random.uniform(jax.random.key(1), (5, 4)),
+    'squared_error': lambda: jnp.array([0, 3, 2, 2, 1]),
+    'reconstruction': lambda: jax.random.uniform(jax.random.key(1), (5, 4)),
 }
 each_loss = pytest.mark.parametrize('name', sorted(LOSSES))
 
@@ -27,7 +28,15 @@ def squared_distance(output, label):
     return ((output - label) ** 2).sum(-1)
 
 
-VALUES = {'softmax_cross_entropy': cross_entropy, 'squared_error': squared_distance}
+def half_distance_to_one_hot(output, label):
+    return squared_distance(output, np.eye(4)[label]) / 2
+
+
+VALUES = {
+    'softmax_cross_entropy': cross_entropy,
+    'squared_error': half_distance_to_one_hot,
+    'reconstruction': squared_distance,
+}
 
 
 @each_loss
@@ -49,7 +58,7 @@ def test_optimum_is_an_output_of_least_value(name, x64, strict):
     loss, labels = LOSSES[name], LABELS[name]()
     optimum = np.asarray(loss.optimum(logits(), labels))
     best = VALUES[name](optimum, np.asarray(labels))
-    np.testing.assert_array_equal(best, 0)  # the infimum of both losses
+    np.testing.assert_array_equal(best, 0)  # the infimum of each loss
     others = [
         np.asarray(loss.output(optimum + jax.random.normal(jax.random.key(seed), (5, 4))))
         for seed in range(20)
@@ -61,7 +70,7 @@ def test_outputs_are_softmax_and_sigmoid(x64):
     a = np.asarray(logits())
     softmax = np.exp(a) / np.exp(a).sum(-1, keepdims=True)
     np.testing.assert_allclose(softmax_cross_entropy.output(a), softmax, rtol=1e-10)
-    np.testing.assert_allclose(squared_error.output(a), 1 / (1 + np.exp(-a)), rtol=1e-10)
+    np.testing.assert_allclose(reconstruction.output(a), 1 / (1 + np.exp(-a)), rtol=1e-10)
 
 
 def test_error_of_softmax_is_output_minus_optimum(x64):
@@ -74,4 +83,4 @@ def test_mistake_says_whether_the_largest_logit_is_another():
     a = jnp.array([[0.0, 2.0, 1.0], [3.0, -1.0, 0.0], [0.0, 0.0, 0.5]])
     labels = jnp.array([1, 2, 2])
     np.testing.assert_array_equal(softmax_cross_entropy.mistake(a, labels), [0, 1, 0])
-    assert squared_error.mistake is None
+    assert reconstruction.mistake is None

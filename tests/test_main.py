@@ -347,7 +347,7 @@ def test_jaxs_flags_for_finding_faults_change_no_run(finished, tmp_path, flags):
 
 
 def test_autoencoder_reports_losses(tmp_path):
-    done = bioprop(tmp_path / 'run', '--config.loss=squared_error')
+    done = bioprop(tmp_path / 'run', '--config.loss=reconstruction')
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
     # The mean square of MNIST's pixels is 0.10; sigmoid(0) = 1/2 everywhere gives 0.23.

@@ -209,7 +209,7 @@ def test_devices_and_width_change_nothing(
         ('dtp', {'schedule': 'alternating', 'steps_per_call': 3, 'eval_every': 2}, 1, 2),
         slow('ao_sdtp', {'schedule': 'alternating_step'}, 3, 4),
         slow('bp', {'augment': True, 'steps_per_call': 0}, 8, 3),
-        slow('bp', {'loss': 'squared_error'}, 1, 2),
+        slow('bp', {'loss': 'reconstruction'}, 1, 2),
     ],
 )
 def test_each_member_leaves_what_its_run_alone_leaves(
@@ -388,7 +388,9 @@ def test_a_rule_that_reports_no_feedback_loss_has_members_too(tmp_path, devices,
         '    return Rule(init, updates=updates)\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    adam = {f'{side}{name}': 0.5 for side in ('', 'feedback_') for name in ('beta1', 'beta2', 'eps')}
+    adam = {
+        f'{side}{name}': 0.5 for side in ('', 'feedback_') for name in ('beta1', 'beta2', 'eps')
+    }
     config = make_config('plain_rule:plain', schedule='alternating', epochs=1, **adam)
     _, summaries = train_together(tmp_path, [config, config | {'lr': math.inf}])
     assert [summary['diverged'] for summary in summaries] == [False, True]

@@ -75,7 +75,7 @@ def test_a_row_counts_the_seeds_of_the_winner_alone(tmp_path):
         {'rule': 'my_module:my_rule'},
         {'rule': 'dtp', 'schedule': 'alternating_step'},
         {'rule': 'ao_sdtp', 'auxiliary_units': 8},
-        {'loss': 'squared_error'},
+        {'loss': 'reconstruction'},
     ],
 )
 def test_what_the_paper_did_not_run_has_no_published_figure(tmp_path, settings):
@@ -161,7 +161,7 @@ def test_a_study_of_results_alone_has_a_page(tmp_path):
 
 
 def test_a_report_on_an_autoencoder_is_in_losses(tmp_path):
-    config = studies.config('dtp', loss='squared_error', feedback_lr=0.1)
+    config = studies.config('dtp', loss='reconstruction', feedback_lr=0.1)
     studies.write(tmp_path, config, [0.1, 0.05], [0.04, 0.03])
     rows = {row[0]: row[1:] for row in reversed(Reader(page_of(tmp_path)).rows)}
     assert rows['DTP, parallel'][:4] == ['0.05000 (1)', '1.03000 (1)', '0.03000 (1)', '0.03000 (1)']

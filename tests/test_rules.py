@@ -268,9 +268,9 @@ def test_sdtp_and_ao_sdtp_with_transposed_jacobians_are_bp(activation, units, x6
     close(p.updates()['forward'], p.bp_updates())
 
 
-def test_sdtp_of_squared_error_is_bp_with_the_jacobian_of_its_output(x64):
+def test_sdtp_of_reconstruction_is_bp_with_the_jacobian_of_its_output(x64):
     """dL/dlogits = 2 (o - label) o (1 - o): the slope belongs to g_L, the 2 to the scale."""
-    p = problem('sdtp', loss=LOSSES['squared_error']).with_hparams(scale=1)
+    p = problem('sdtp', loss=LOSSES['reconstruction']).with_hparams(scale=1)
     p = p._replace(rule=sdtp(inverse=p.transposed_jacobians(top=lambda o: o * (1 - o))))
     close(p.updates()['forward'], p.bp_updates())
 

@@ -14,15 +14,15 @@ from problems import IN_SHAPE, feedforward, numpy
 
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
-from bioprop.losses import softmax_cross_entropy, squared_error
+from bioprop.losses import reconstruction, softmax_cross_entropy
 from bioprop.rules import Rule, init_weights
 from bioprop.training import optim, parallel
 from bioprop.training.evaluation import evaluate
 from bioprop.training.images import Images
 from bioprop.training.learner import Learner, init_state
 from bioprop.training.passes import train_steps
-from bioprop.training.schedules import BOTH, FEEDBACK, FORWARD, SCHEDULES
-from bioprop.training.step import train_batch, train_step
+from bioprop.training.schedules import BOTH, FEEDBACK, FORWARD, SCHEDULES, passes
+from bioprop.training.step import mean_updates, train_batch, train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
 DEVICES, BATCH = 8, 16
@@ -68,6 +68,33 @@ def turn(learner, sides):
 
 
 # ------------------------------------------------------------------ turns
+
+
+def test_every_turn_of_the_feedback_draws_noise_of_its_own(x64):
+    """The first is that of a single turn; without noise a second is the first again."""
+    learner = make_learner('dtp')
+    old = random_state(learner)
+    once, _ = run_step(learner, (FEEDBACK,), old)
+    twice, _ = run_step(learner, (FEEDBACK, FEEDBACK), old)
+    again, _ = run_step(learner, (FEEDBACK,), once._replace(step=old.step))
+    kernels = (state.weights['feedback'][1]['kernel'] for state in (twice, again))
+    assert (next(kernels) != next(kernels)).all()
+    key = jax.random.fold_in(jax.random.fold_in(old.key, old.step), 1)
+    weights = once.weights
+    expected, _ = mean_updates(learner, FEEDBACK, weights, make_batch(), key, make_hparams())
+    step, _ = learner.optimizers['feedback'](make_hparams()).update(
+        expected['feedback'], once.optimizer['feedback'], weights['feedback']
+    )
+    close(numpy(twice.weights['feedback']), numpy(optax.apply_updates(weights['feedback'], step)))
+
+
+def test_passes_of_an_epoch_by_what_is_asked():
+    both = ('forward', 'feedback')
+    assert passes('parallel', both) == ((BOTH,),)
+    assert passes('parallel', ('forward',)) == ((FORWARD,),)
+    assert passes('parallel', both, feedback_steps=3) == ((FEEDBACK, FEEDBACK, BOTH),)
+    assert passes('alternating', both, 2) == ((FEEDBACK, FEEDBACK), (FORWARD,))
+    assert passes('alternating_step', both, 2, 1) == ((FEEDBACK, FEEDBACK, FORWARD), (FEEDBACK,))
 
 
 TURNS = sorted({s for passes in SCHEDULES.values() for turns in passes for s in turns})
@@ -174,6 +201,21 @@ def test_the_gradient_is_clipped_and_not_the_direction(x64):
 def test_what_is_no_optimizer_by_gradients_is_refused(name):
     with pytest.raises(UserError, match=name):
         optim.optimizer(name, 0.1)
+
+
+def test_decay_in_the_gradient_is_that_of_half_the_squared_weights(x64):
+    """Coupled, Adam scales the decay like the gradient; decoupled, it does not see it."""
+    weights, gradient = {'kernel': jnp.array([2.0, -1.0])}, {'kernel': jnp.array([0.3, 0.1])}
+    coupled = optim.optimizer('adam', 0.1, weight_decay=0.5, coupled=True)
+    found, _ = coupled.update(gradient, coupled.init(weights), weights)
+    plain = optim.optimizer('adam', 0.1)
+    whole = {'kernel': gradient['kernel'] + 0.5 * weights['kernel']}
+    expected, _ = plain.update(whole, plain.init(weights), weights)
+    close(numpy(found), numpy(expected))
+    decoupled = optim.optimizer('adam', 0.1, weight_decay=0.5)
+    found, _ = decoupled.update(gradient, decoupled.init(weights), weights)
+    expected, _ = plain.update(gradient, plain.init(weights), weights)
+    close(numpy(found)['kernel'], numpy(expected)['kernel'] - 0.1 * 0.5 * numpy(weights)['kernel'])
 
 
 def test_unknown_optimizer_or_option_is_a_user_error():
@@ -474,11 +516,11 @@ def test_the_first_weights_are_drawn_from_a_key_that_no_step_gets():
 def test_of_an_autoencoder_the_loss_alone_is_summed_and_averaged(x64):
     """It makes no mistakes; in training and in evaluation, what is compared is the input."""
     network = feedforward(IN_SHAPE, (5,), math.prod(IN_SHAPE))
-    learner = make_learner('bp')._replace(network=network, loss=squared_error)
+    learner = make_learner('bp')._replace(network=network, loss=reconstruction)
     images, state = make_images(BATCH)._replace(label=None), random_state(learner)
     batch = images.batch()
     logits = network.states(state.weights['forward'], batch['image'])[-1]
-    losses = squared_error.value(logits, batch['image'].reshape(BATCH, -1))
+    losses = reconstruction.value(logits, batch['image'].reshape(BATCH, -1))
     found = jax.jit(functools.partial(evaluate, learner, 12))(state.weights, images)
     close(found, {'loss': jnp.sum(losses)})
     _, metrics = train_batch(learner, (FORWARD,), state, make_hparams(), images)

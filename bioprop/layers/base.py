@@ -23,10 +23,19 @@ class Activation(NamedTuple):
     slope: Callable[[jax.Array], jax.Array]
 
 
+LEAK = 0.01  # slope of leaky_relu below 0
 ACTIVATIONS = {
     'tanh': Activation(jnp.tanh, lambda h: 1 - jnp.square(h)),
     'relu': Activation(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
     'linear': Activation(lambda a: a, jnp.ones_like),
+    'sigmoid': Activation(jax.nn.sigmoid, lambda h: h * (1 - h)),
+    'hard_sigmoid': Activation(  # clipped to [0, 1], as in equilibrium propagation
+        lambda a: jnp.clip(a, 0, 1), lambda h: ((h > 0) & (h < 1)).astype(h.dtype)
+    ),
+    'leaky_relu': Activation(
+        lambda a: jax.nn.leaky_relu(a, LEAK), lambda h: jnp.where(h > 0, 1, LEAK).astype(h.dtype)
+    ),
+    'elu': Activation(jax.nn.elu, lambda h: jnp.where(h > 0, 1, h + 1)),
 }
 
 

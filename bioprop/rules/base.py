@@ -79,6 +79,8 @@ class Rule(NamedTuple):
         no labels. h_L is what the loss reads as logits. None: the forward pass. Training and
         evaluation take it, and the functions above are given its states
     hparams: those that the rule reads from the context
+    transforms: ((side, hparams -> optax.GradientTransformation), ...), each put behind the
+        optimiser of its side: see `bioprop.rules.transforms`
 
     What follows is for looking inside alone (`bioprop.diagnostics`), and None where there is none:
 
@@ -95,6 +97,7 @@ class Rule(NamedTuple):
     updates: Callable | None = None
     infer: Callable | None = None
     hparams: tuple[Hyperparameter, ...] = ()
+    transforms: tuple[tuple[str, Callable], ...] = ()
     displacements: Callable | None = None
     inverse: Callable | None = None
     feedback_kernels: Callable | None = None

@@ -196,7 +196,7 @@ class Streamed:
     def _example(self, batch_size):
         """The arrays of a batch, as `training` and `once` give them."""
         share = batch_size // self._share[1]
-        shape = (share, *self._run.learner.network.in_shape)
+        shape = (share, *self._run.parts['train'].in_shape)
         arrays = np.zeros(shape, np.uint8), np.zeros(share, np.int32), np.zeros(share, bool)
         return self._replicas.divide(arrays)
 

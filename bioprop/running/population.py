@@ -11,8 +11,6 @@ and on each `width` of them train side by side (vmap), the rest after one anothe
 import contextlib
 import functools
 import json
-import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,20 +22,11 @@ import numpy as np
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
 from bioprop.records.workdir import MOVABLE, diverged, opened
-from bioprop.records.writers import Console, Metrics, clock, write_json
+from bioprop.records.writers import Console, Metrics
 from bioprop.rules.base import Weights, inferring
-from bioprop.running.report import (
-    diagnostics_records,
-    eval_record,
-    lowest_of,
-    measure_of,
-    parts_of,
-    scores_of,
-    summarise,
-    train_record,
-    validation_record,
-)
-from bioprop.running.run import Run, calls, make_hparams, make_run
+from bioprop.running.loop import Loop, Member, Scores
+from bioprop.running.report import parts_of, scores_of
+from bioprop.running.run import Call, Run, make_hparams, make_run
 from bioprop.settings import resolve
 from bioprop.training.crowd import Crowd, memory
 from bioprop.training.diagnosis import diagnose_part
@@ -104,126 +93,119 @@ def train_population(
         return _train(configs, workdirs, folder, run)
 
 
+class Together:
+    """Members stacked on the devices: a `Trainee`."""
+
+    keeps_best = True
+
+    def __init__(self, run: Run, crowd: Crowd, config: dict[str, Any], members: Members, hparams):
+        self._run, self._crowd, self._members, self._hparams = run, crowd, members, hparams
+        self._parts, self._batch_size = crowd.everywhere(run.parts), config['eval_batch_size']
+        self._live = crowd.divide(np.ones(crowd.members, bool))
+        self._train_steps = functools.cache(self._compile_train_steps)
+        self._evaluate = functools.cache(self._compile_evaluate)
+        for part in parts_of(run.learner):  # ahead, so that no record's seconds hold it
+            self._evaluate(part)
+        _ = self._keep_best
+
+    @property
+    def state(self) -> Members:
+        """As a checkpoint takes it."""
+        return self._crowd.gather(self._members)
+
+    def compile(self, call: Call) -> None:
+        """Makes ready what `train` runs."""
+        self._program = self._train_steps(call.turns, call.steps, call.lead)
+
+    def train(self, call: Call) -> list[dict[str, Any]]:
+        """The metrics of each member, with 'finite' and 'measured'."""
+        arguments = (self._members, self._live, self._hparams, self._parts['train'])
+        self._members, values, finite = self._program(*arguments)
+        values = self._crowd.host(values)
+        measured = self._unstacked(values.pop('measured'))
+        finite = self._crowd.host(finite)
+        return [
+            each | {'finite': bool(finite[number]), 'measured': measured[number]}
+            for number, each in enumerate(self._unstacked(values))
+        ]
+
+    def freeze(self, alive: np.ndarray) -> None:
+        """Those that are not alive change no more."""
+        self._live = self._crowd.divide(alive)
+
+    def diagnose(self) -> list[Scores]:
+        """On validation images."""
+        found = self._diagnose(self._members.state, self._hparams, self._parts['validation'])
+        return self._unstacked(self._crowd.host(found))
+
+    def scores(self, part: str) -> list[Scores]:
+        """Of a part of the data."""
+        return self._score(inferring(self._run.learner.rule, self._members.state.weights), part)
+
+    def keep_best(self, improved: np.ndarray) -> None:
+        """The present weights of these members are their best."""
+        self._members = self._keep_best(self._members, self._crowd.divide(improved))
+
+    def best_scores(self, part: str, steps: Sequence[int | None]) -> list[Scores]:
+        """With the best weights, which the state holds."""
+        return self._score(self._members.best, part)
+
+    def _score(self, weights, part):
+        images = self._parts[part]
+        sums = self._crowd.host(self._evaluate(part)(weights, self._hparams, images))
+        count = len(images.image)
+        return [scores_of(self._run.learner, part, each, count) for each in self._unstacked(sums)]
+
+    def _unstacked(self, numbers: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        return [
+            {name: value[member].tolist() for name, value in numbers.items()}
+            for member in range(self._crowd.members)
+        ]
+
+    @functools.cached_property
+    def _keep_best(self):
+        function = functools.partial(_keep_best, self._run.learner)
+        return self._crowd.each(function, (self._members, self._live))
+
+    @functools.cached_property
+    def _diagnose(self):
+        function = functools.partial(diagnose_part, self._run.learner, self._run.batch_size)
+        own = (self._members.state, self._hparams)
+        return self._crowd.each(function, own, (self._parts['validation'],))
+
+    def _compile_train_steps(self, turns, steps, lead):
+        function = functools.partial(
+            train_member, self._run.learner, turns, self._run.batch_size, steps, lead=lead
+        )
+        own = (self._members, self._live, self._hparams)
+        return self._crowd.each(function, own, (self._parts['train'],), donate=True)
+
+    def _compile_evaluate(self, part):
+        function = functools.partial(evaluate, self._run.learner, self._batch_size)
+        own = (self._members.best, self._hparams)
+        return self._crowd.each(function, own, (self._parts[part],))
+
+
 def _train(configs, workdirs, folder, run):
-    config = configs[0]
     crowd = Crowd(len(configs))
-    parts = crowd.everywhere(run.parts)
     hparams = crowd.divide(_stack([make_hparams(each, run.learner) for each in configs]))
     seeds = crowd.divide(np.array([each['seed'] for each in configs], np.uint32))
-    members = crowd.each(functools.partial(init_member, run.learner), (seeds, hparams))(
-        seeds, hparams
-    )
-
-    # -- Where the last process left off
-    checkpoints = Checkpoints(folder / 'checkpoints')
-    position, restored = checkpoints.restore_latest(crowd.gather(members))
-    if position:
-        members = crowd.divide(restored)
-    metrics = [Metrics(workdir, position) for workdir in workdirs]
-    alive = np.array(
-        [_alive(each, workdir, position) for each, workdir in zip(metrics, workdirs, strict=True)]
-    )
-
-    # -- The compiled programs
-    @functools.cache
-    def train_steps(turns, steps, lead):
-        function = functools.partial(
-            train_member, run.learner, turns, run.batch_size, steps, lead=lead
-        )
-        return crowd.each(function, (members, live, hparams), (parts['train'],), donate=True)
-
-    @functools.cache
-    def evaluation_of(part):
-        function = functools.partial(evaluate, run.learner, config['eval_batch_size'])
-        return crowd.each(function, (members.best, hparams), (parts[part],))
-
-    @functools.cache
-    def diagnose():
-        function = functools.partial(diagnose_part, run.learner, run.batch_size)
-        return crowd.each(function, (members.state, hparams), (parts['validation'],))
-
-    def scores(weights, *names):
-        found = [{} for _ in configs]
-        for part in names:
-            sums = crowd.host(evaluation_of(part)(weights, hparams, parts[part]))
-            for mine, each in zip(found, _unstack(sums, len(configs)), strict=True):
-                mine |= scores_of(run.learner, part, each, len(parts[part].image))
-        return found
-
-    def finish(number, **train_scores):
-        records = metrics[number].records
-        frozen = not alive[number]
-        summary = summarise(configs[number], records, measure, diverged=frozen, **train_scores)
-        write_json(workdirs[number] / 'summary.json', summary)
-        return summary
-
-    # -- The loop
-    measure = measure_of(run.learner.loss)
-    lowest = np.array([lowest_of(each.records, measure) for each in metrics])
-    console, start, began_all, saved = Console(), position, time.monotonic(), time.monotonic()
-    live = crowd.divide(alive)
-    keep_best = crowd.each(functools.partial(_keep_best, run.learner), (members, live))
-    for part in parts_of(run.learner):
-        evaluation_of(part)
-    try:
-        for call in calls(config, run, position):
-            if not alive.any():
-                break
-            program = train_steps(call.turns, call.steps, call.lead)
-            began = time.perf_counter()
-            members, values, finite = program(members, live, hparams, parts['train'])
-            values, finite = crowd.host(values), crowd.host(finite)
-            trained = time.perf_counter()
-            died = np.flatnonzero(alive & ~finite)
-            alive = alive & finite  # not in place: on a CPU `live` may be a view of it
-            live = crowd.divide(alive)
-            for number in died:
-                finish(number)
-            living = np.flatnonzero(alive)
-            share = (trained - began) / max(len(living), 1)
-            measured = _unstack(values.pop('measured'), len(configs))
-            values = _unstack(values, len(configs))
-            for number in living:
-                for record in diagnostics_records(
-                    call, measured[number], config['diagnostics_every']
-                ):
-                    metrics[number].write(record)
-                record = train_record(call, values[number], share, run.batch_size)
-                metrics[number].write(record)
-
-            if call.evaluated:
-                if run.learner.diagnosis:
-                    found = crowd.host(diagnose()(members.state, hparams, parts['validation']))
-                    found = _unstack(found, len(configs))
-                    share = (time.perf_counter() - trained) / max(len(living), 1)
-                    for number in living:
-                        metrics[number].write(validation_record(call, found[number], share))
-                    trained = time.perf_counter()
-                weights = inferring(run.learner.rule, members.state.weights)
-                each_scores = scores(weights, *parts_of(run.learner))
-                share = (time.perf_counter() - trained) / max(len(living), 1)
-                for number in living:
-                    metrics[number].write(eval_record(call, each_scores[number], share))
-                ranks = np.array([mine[f'validation_{measure}'] for mine in each_scores])
-                improved = alive & (ranks < lowest)
-                lowest = np.where(improved, ranks, lowest)
-                members = keep_best(members, crowd.divide(improved))
-            if call.last or time.monotonic() - saved >= config['checkpoint_seconds']:
-                checkpoints.save(call.position, crowd.gather(members))
-                saved = time.monotonic()
-            left = (time.monotonic() - began_all) / (call.position - start)
-            left *= config['epochs'] * run.steps_per_epoch - call.position
-            console.progress(_line(config, run, call, alive, lowest, left), keep=call.evaluated)
-        checkpoints.wait()
-        train_scores = scores(members.best, 'train')
-        return [
-            finish(number, **({f'train_{measure}': score[f'train_{measure}']} if up else {}))
-            for number, (up, score) in enumerate(zip(alive, train_scores, strict=True))
-        ]
-    finally:
-        for each in metrics:
-            each.close()
-        checkpoints.close()
+    init = functools.partial(init_member, run.learner)
+    members = crowd.each(init, (seeds, hparams))(seeds, hparams)
+    with contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(folder / 'checkpoints')
+        stack.callback(checkpoints.close)
+        position, restored = checkpoints.restore_latest(crowd.gather(members))
+        if position:
+            members = crowd.divide(restored)
+        told = []
+        for config, workdir in zip(configs, workdirs, strict=True):
+            told.append(Member(config, workdir, Metrics(workdir, position)))
+            stack.callback(told[-1].metrics.close)
+        alive = np.array([_alive(each.metrics, each.workdir, position) for each in told])
+        trainee = Together(run, crowd, configs[0], members, hparams)
+        trainee.freeze(alive)
+        return Loop(run, told, trainee, checkpoints, Console(), alive).train(position)
 
 
 def init_member(learner: Learner, seed: jax.Array, hparams: Hparams) -> Members:
@@ -271,13 +253,6 @@ def _stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _unstack(numbers: dict[str, np.ndarray], members: int) -> list[dict[str, Any]]:
-    return [
-        {name: value[member].tolist() for name, value in numbers.items()}
-        for member in range(members)
-    ]
-
-
 def _alive(metrics: Metrics, workdir: Path, position: int) -> bool:
     """Whether a member was alive at the checkpoint: a frozen one has no record of that step."""
     if (metrics.records[-1]['step'] if metrics.records else 0) == position:
@@ -288,14 +263,3 @@ def _alive(metrics: Metrics, workdir: Path, position: int) -> bool:
         f'{workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
         'checkpoint of its population stands. Restore it, or start the study again elsewhere.'
     )
-
-
-def _line(config: dict[str, Any], run: Run, call, alive, lowest, left: float) -> str:
-    """Where training stands."""
-    parts = [
-        f'{config["rule"]} {config["schedule"]}', f'epoch {call.epoch}/{config["epochs"]}',
-        f'{alive.sum()} of {len(alive)} members alive',
-    ]  # fmt: skip
-    if math.isfinite(lowest.min()):
-        parts.append(f'best validation {lowest.min():.4g}')
-    return '  '.join([*parts, f'ETA {clock(left)}'])

@@ -159,9 +159,20 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         ('settings', f'batch {config["batch_size"]}, seed {config["seed"]}, {hparams}'),
         ('precision', config['precision']),
         *measured,
-        ('steps', f'{steps:,} an epoch, {steps * config["epochs"]:,} in {config["epochs"]} epochs'),
+        ('steps', f'{steps:,} an epoch, {run.last_step:,} in {config["epochs"]} epochs'),
         ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
     ]
+
+
+def population_line(config, epoch, alive, lowest, left) -> str:
+    """Where a population stands; alive and lowest have an entry for each member."""
+    parts = [
+        f'{config["rule"]} {config["schedule"]}', f'epoch {epoch}/{config["epochs"]}',
+        f'{alive.sum()} of {len(alive)} members alive',
+    ]  # fmt: skip
+    if math.isfinite(lowest.min()):
+        parts.append(f'best validation {lowest.min():.4g}')
+    return '  '.join([*parts, f'ETA {clock(left)}'])
 
 
 def progress_line(config, records, measure, lowest, left) -> str:

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import optax
 
 from bioprop import diagnostics, networks
 from bioprop.data import sets, stream
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
-from bioprop.rules import trained_sides
+from bioprop.rules import Rule, trained_sides
 from bioprop.settings import resolve
 from bioprop.settings.keys import OPTIONS, SIDES
 from bioprop.training import optim
-from bioprop.training.images import Images
+from bioprop.training.images import Images, scaling
 from bioprop.training.learner import Diagnosis, Hparams, Learner
-from bioprop.training.schedules import SCHEDULES
+from bioprop.training.schedules import FEEDBACK, passes
 
 
 class Run(NamedTuple):
@@ -32,11 +33,39 @@ class Run(NamedTuple):
     steps_per_pass: int
     batch_size: int
     seed: int
+    epochs: int
+    pretraining: int = 0  # passes of feedback alone before the first epoch
 
     @property
     def steps_per_epoch(self) -> int:
         """Minibatches of an epoch, over all its passes."""
         return self.steps_per_pass * len(self.passes)
+
+    @property
+    def last_step(self) -> int:
+        """Minibatches of the pretraining and all epochs."""
+        return self.first_step + self.epochs * self.steps_per_epoch
+
+    @property
+    def first_step(self) -> int:
+        """Minibatches of the pretraining."""
+        return self.pretraining * self.steps_per_pass
+
+    def epoch(self, position: int) -> float:
+        """Those that are done at that step; 0 in the pretraining."""
+        return max(0, position - self.first_step) / self.steps_per_epoch
+
+    def turns(self, number: int) -> tuple[tuple[str, ...], ...]:
+        """What a pass does with each minibatch."""
+        if number < self.pretraining:
+            return (FEEDBACK,)
+        return self.passes[(number - self.pretraining) % len(self.passes)]
+
+
+def passes_of(config: dict[str, Any], learner: Learner) -> tuple:
+    """The passes of an epoch."""
+    steps, more = config['feedback_steps'], config['feedback_passes']
+    return passes(config['schedule'], tuple(learner.optimizers), steps, more)
 
 
 def make_run(config: dict[str, Any], devices: int = 1) -> Run:
@@ -55,19 +84,17 @@ def make_run(config: dict[str, Any], devices: int = 1) -> Run:
         raise UserError(
             f'config.batch_size = {batch_size} exceeds the training set of {examples} images'
         )
-    passes = tuple(
-        tuple(tuple(side for side in sides if side in learner.optimizers) for sides in turns)
-        for turns in SCHEDULES[config['schedule']]
-    )
     return Run(
         learner,
         data,
         data.parts if config['image_size'] else _on_device(data, learner),
         make_hparams(config, learner),
-        passes,
+        passes_of(config, learner),
         steps_per_pass,
         batch_size,
         config['seed'],
+        config['epochs'],
+        config['feedback_pretraining'],
     )
 
 
@@ -75,8 +102,12 @@ def load(config: dict[str, Any]) -> sets.Dataset:
     """The data of a configuration: in memory, or as streams of crops where it has image_size."""
     name, folder, held_out = (config[x] for x in ('dataset', 'data_dir', 'validation_fraction'))
     if config['image_size'] is None:
-        return sets.load(name, held_out, folder)
-    return stream.open_stream(name, folder, config['image_size'], held_out, config['augment'])
+        data = sets.load(name, held_out, folder)
+    else:
+        size, augment = config['image_size'], config['augment']
+        data = stream.open_stream(name, folder, size, held_out, augment)
+    mean, std = scaling(config['inputs'], data.mean, data.std, data.train)
+    return data._replace(mean=mean, std=std)
 
 
 def make_hparams(config: dict[str, Any], learner: Learner) -> Hparams:
@@ -105,18 +136,19 @@ class Call(NamedTuple):
 
 def calls(config: dict[str, Any], run: Run, position: int) -> Iterator[Call]:
     """The calls that train from step `position` to the end of config['epochs']."""
-    last, diagnosis = config['epochs'] * run.steps_per_epoch, run.learner.diagnosis
+    last, diagnosis = run.last_step, run.learner.diagnosis
     while position < last:
         number, done = divmod(position, run.steps_per_pass)
         left = run.steps_per_pass - done
         steps = min(config['steps_per_call'] or left, left)
         position += steps
+        done_epochs = run.epoch(position)
         yield Call(
-            run.passes[number % len(run.passes)],
+            run.turns(number),
             steps,
             position,
-            -(-position // run.steps_per_epoch),
-            position == last or position % (config['eval_every'] * run.steps_per_epoch) == 0,
+            math.ceil(done_epochs),
+            position == last or (done_epochs > 0 and done_epochs % config['eval_every'] == 0),
             position == last,
             min(-done % diagnosis.every, steps) if diagnosis else 0,
         )
@@ -128,7 +160,8 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> Learner:
     Raises UserError for what does not fit together.
     """
     rule, loss = resolve.make_rule(config), LOSSES[config['loss']]
-    in_shape = data.train.in_shape
+    *places, channels = data.train.in_shape
+    in_shape = (*places, channels * (2 if config['inputs'] == 'on_off' else 1))
     if loss.reconstructs and in_shape[-1] != 1:
         raise UserError(f'loss {config["loss"]!r} reconstructs grey images, not {in_shape}')
     outputs = math.prod(in_shape) if loss.reconstructs else data.classes
@@ -142,7 +175,7 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> Learner:
         ) from error
     sides = trained_sides(network, rule)
     resolve.check_sides(config, rule, sides)
-    optimizers = {side: functools.partial(_optimizer, config, side) for side in sides}
+    optimizers = {side: functools.partial(_optimizer, config, rule, side) for side in sides}
     on_device = config['augment'] and not config['image_size']  # streams crop what they decode
     names = diagnostics.named(config['diagnostics'])
     return Learner(
@@ -152,20 +185,23 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> Learner:
     )  # fmt: skip
 
 
-def _optimizer(config: dict[str, Any], side: str, hparams: Hparams):
+def _optimizer(config: dict[str, Any], rule: Rule, side: str, hparams: Hparams):
     prefix = SIDES[side]
     options = {
         option: hparams[prefix + name]
         for name, option in OPTIONS.items()
         if prefix + name in hparams
     }
-    return optim.optimizer(
+    chain = optim.optimizer(
         config[f'{prefix}optimizer'],
         hparams[f'{prefix}lr'],
         clip=hparams.get(f'{prefix}clip'),
         weight_decay=hparams.get(f'{prefix}weight_decay'),
+        coupled=config[f'{prefix}decay'] == 'coupled',
         **options,
     )
+    asked = [make(hparams) for own, make in rule.transforms if own == side]
+    return optax.chain(chain, *asked) if asked else chain
 
 
 def _on_device(data: sets.Dataset, learner: Learner) -> dict[str, Images]:

@@ -1,39 +1,26 @@
-"""The training loop: one run, from a resolved configuration to the summary in its workdir."""
+"""One run, from a resolved configuration to the summary in its workdir."""
 
 import contextlib
 import functools
 import io
-import math
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
 from bioprop.records.workdir import opened
-from bioprop.records.writers import Console, Metrics, write_json
-from bioprop.running.feeds import make_feed
-from bioprop.running.preemption import Preempted, watched
-from bioprop.running.report import (
-    banner,
-    best_of,
-    diagnostics_records,
-    eval_record,
-    lowest_of,
-    measure_of,
-    parts_of,
-    progress_line,
-    rounded,
-    scores_of,
-    summarise,
-    train_record,
-    validation_record,
-)
-from bioprop.running.run import calls, make_run
-from bioprop.training.learner import init_state
+from bioprop.records.writers import Console, Metrics
+from bioprop.running.feeds import Resident, Streamed, make_feed
+from bioprop.running.loop import Loop, Member, Scores
+from bioprop.running.preemption import watched
+from bioprop.running.report import banner, parts_of, rounded, scores_of
+from bioprop.running.run import Call, Run, make_run
+from bioprop.training.learner import TrainState, init_state
 from bioprop.training.parallel import Replicas, available
 
 
@@ -52,7 +39,7 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     run = make_run(config, len(replicas.devices))
     with contextlib.ExitStack() as stack:
         _enter(stack, workdir, config, overrides, run, replicas)
-        return _train(config, workdir, run, replicas)
+        return _train(stack, config, workdir, run, replicas)
 
 
 def _enter(stack, workdir, config, overrides, run, replicas):
@@ -69,16 +56,71 @@ def _enter(stack, workdir, config, overrides, run, replicas):
         raise refusal or UserError('the first process was refused the workdir, and says why')
 
 
-def _train(config, workdir, run, replicas):
+class Alone:
+    """The only member of its own, on one device or on many: a `Trainee`."""
+
+    keeps_best = False
+
+    def __init__(
+        self,
+        run: Run,
+        replicas: Replicas,
+        feed: Resident | Streamed,
+        state: TrainState,
+        checkpoints: Checkpoints,
+    ):
+        self._run, self._replicas, self._feed = run, replicas, feed
+        self._state, self._checkpoints = state, checkpoints
+
+    @property
+    def state(self) -> TrainState:
+        """As a checkpoint takes it."""
+        return self._replicas.shared(self._state)
+
+    def compile(self, call: Call) -> None:
+        """Makes ready what `train` runs."""
+        self._program = self._feed.program(call)
+
+    def train(self, call: Call) -> list[dict[str, Any]]:
+        """The metrics, with 'finite' and 'measured'."""
+        self._state, values = self._program(self._state)
+        return [values]
+
+    def freeze(self, alive: np.ndarray) -> None:
+        """It ends by itself."""
+
+    def diagnose(self) -> list[Scores]:
+        """On validation images."""
+        return [self._feed.diagnose(self._state)]
+
+    def scores(self, part: str) -> list[Scores]:
+        """Of a part of the data."""
+        return [self._score(self._state, part)]
+
+    def keep_best(self, improved: np.ndarray) -> None:
+        """Its checkpoint does."""
+
+    def best_scores(self, part: str, steps: Sequence[int | None]) -> list[Scores]:
+        """Of the checkpoint of that step."""
+        best = self._checkpoints.restore(steps[0], self.state)
+        return [self._score(self._replicas.own(best), part)]
+
+    def _score(self, state: TrainState, part: str) -> Scores:
+        return scores_of(self._run.learner, part, *self._feed.sums(state.weights, part))
+
+
+def _train(stack, config, workdir, run, replicas):
     first = jax.process_index() == 0  # the process that writes
     init = functools.partial(init_state, run.learner)
     state = replicas.make(lambda seed: init(jax.random.key(seed), run.hparams), config['seed'])
 
     # -- Where the last process left off
     checkpoints = Checkpoints(workdir / 'checkpoints')
+    stack.callback(checkpoints.close)
     position, state = checkpoints.restore_latest(replicas.shared(state))
     state = replicas.own(state)
     metrics = Metrics(workdir, position, writes=first)
+    stack.callback(metrics.close)
     if position != (metrics.records[-1]['step'] if metrics.records else 0):
         raise UserError(
             f'{workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
@@ -89,73 +131,17 @@ def _train(config, workdir, run, replicas):
     feed = make_feed(run, replicas, config, state)
     feed.compile_sums(parts_of(run.learner))
 
-    def score(weights, part):
-        return scores_of(run.learner, part, *feed.sums(weights, part))
-
-    def summary(**scores):
-        content = summarise(config, metrics.records, measure, **scores)
-        if first:
-            write_json(workdir / 'summary.json', content)
-        return content
-
-    # -- The loop
-    start, last = position, config['epochs'] * run.steps_per_epoch
-    measure = measure_of(run.learner.loss)
-    lowest = lowest_of(metrics.records, measure)
-    spent, saved = 0.0, time.monotonic()
-    with contextlib.ExitStack() as stack:
-        stack.callback(checkpoints.close)
-        stack.callback(metrics.close)
-        told_to_end = stack.enter_context(watched())
-        for call in calls(config, run, position):
-            program = feed.program(call)
-            began = time.perf_counter()
-            state, values = program(state)
-            trained = time.perf_counter()
-            measured = values.pop('measured')
-            if not values.pop('finite') or not all(map(math.isfinite, values.values())):
-                summary(diverged=True)
-                raise Diverged(
-                    f'diverged in epoch {call.epoch}: a number is not finite. Run the same command '
-                    'with a smaller --config.lr (or feedback_lr): it starts afresh in the same '
-                    'workdir, and what this run left is kept there in a folder of its own.'
-                )
-            for record in diagnostics_records(call, measured, config['diagnostics_every']):
-                metrics.write(record)
-            metrics.write(train_record(call, values, trained - began, run.batch_size))
-
-            rank = None
-            if call.evaluated:
-                if run.learner.diagnosis:
-                    numbers = feed.diagnose(state)
-                    seconds = time.perf_counter() - trained
-                    metrics.write(validation_record(call, numbers, seconds))
-                    trained = time.perf_counter()
-                scores = {}
-                for part in parts_of(run.learner):
-                    scores |= score(state.weights, part)
-                metrics.write(eval_record(call, scores, time.perf_counter() - trained))
-                rank = scores[f'validation_{measure}']
-            improved = rank is not None and rank < lowest
-            lowest = rank if improved else lowest
-            due = replicas.agree(time.monotonic() - saved >= config['checkpoint_seconds'])
-            preempted = told_to_end(call.position)
-            if improved or due or preempted or call.last:
-                checkpoints.save(call.position, replicas.shared(state), rank)
-                saved = time.monotonic()
-            spent += time.perf_counter() - began
-            left = spent / (call.position - start) * (last - call.position)
-            line = progress_line(config, metrics.records, measure, lowest, left)
-            console.progress(line, keep=rank is not None)
-            if preempted and not call.last:
-                checkpoints.wait()
-                raise Preempted(
-                    f'told to end; saved at step {call.position:,} of {last:,}. '
-                    'Run the same command to go on.'
-                )
-        checkpoints.wait()
-        best = best_of(metrics.records, measure)
-        best_state = checkpoints.restore(best['step'], replicas.shared(state))
-        found = summary(**score(replicas.own(best_state).weights, 'train'))
+    loop = Loop(
+        run, [Member(config, workdir, metrics, first)],
+        Alone(run, replicas, feed, state, checkpoints), checkpoints, console, np.array([True]),
+        stack.enter_context(watched()), replicas.agree,
+    )  # fmt: skip
+    (found,) = loop.train(position)
+    if found['diverged']:
+        raise Diverged(
+            f'diverged in epoch {loop.epoch}: a number is not finite. Run the same command '
+            'with a smaller --config.lr (or feedback_lr): it starts afresh in the same '
+            'workdir, and what this run left is kept there in a folder of its own.'
+        )
     console.banner((name, rounded(value)) for name, value in found.items())
     return found

@@ -46,6 +46,9 @@ def _defaults() -> ConfigDict:
     config.augment = config_dict.placeholder(bool)  # random crops and flips; None: as in the paper
     config.image_size = config_dict.placeholder(int)  # of crops read from disk as they are needed;
     # None: the whole set is held in memory, its images as they are
+    # standardised (grey: in [0, 1], as the paper's), unit (all in [0, 1]), or on_off: the positive
+    # and the negative part of the standardised pixels, in channels of their own
+    config.inputs = 'standardised'
     # Whose settings: mnist, mnist_autoencoder, cifar10 or imagenet.
     config.paper_dataset = config_dict.placeholder(str)
     config.hyperparameters = 'published'  # or 'tuned' (ours, where there are): for those at None
@@ -56,12 +59,15 @@ def _defaults() -> ConfigDict:
     # Hidden layers, bottom first: a width, or (kernel size, channels, stride) in lc and conv.
     config.hidden = config_dict.placeholder(tuple)
     config.activation = 'tanh'
-    config.loss = 'softmax_cross_entropy'  # or squared_error: reconstructs its grey input
+    config.loss = 'softmax_cross_entropy'  # or squared_error; reconstruction: of its grey input
 
     # A name of bioprop.rules.CATALOGUE, or your own as 'module:function'. Its options and
     # hyperparameters (a number, or a tuple with one for each layer) are keys as well.
     config.rule = ''
     config.schedule = 'parallel'  # or alternating (by epoch), alternating_step
+    config.feedback_steps = 1  # turns of the feedback weights on each minibatch, with fresh noise
+    config.feedback_pretraining = 0  # passes of the feedback weights alone, before the first epoch
+    config.feedback_passes = 0  # of the feedback weights alone, after each epoch
 
     config.epochs = 500
     config.batch_size = 100
@@ -71,6 +77,7 @@ def _defaults() -> ConfigDict:
         config[f'{side}optimizer'] = 'adam'  # an optimiser of optax
         for name in ('lr', *OPTIONS, 'clip', 'weight_decay'):  # clip: global norm of the gradient
             config[side + name] = config_dict.placeholder(float)
+        config[f'{side}decay'] = 'decoupled'  # or coupled: of the weights, in the gradient
 
     config.parallel = 'pmap'  # over devices, or shard_map
     config.precision = 'float32'  # or bfloat16: of what a step computes; weights are float32
@@ -132,6 +139,11 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
     split = re.split(r',(?=[\w.]+=)', arguments) if arguments else ()
     given = [argument.partition('=')[::2] for argument in split]
     rule = dict(given).get('rule') or settings.pop('rule', rule)
+    if not rule:
+        raise UserError(
+            f'name the rule after the colon, rule=NAME; known: {", ".join(rules.RULES)}, or your '
+            "own as 'module:function'"
+        )
     config = Config(_defaults())
     config.update(dict.fromkeys(keys_of(rule)) | {'dataset': dataset, 'rule': rule})
     config.update(OF_SETS.get(dataset, {}) | dict(rules.entry(rule).settings) | settings)

@@ -13,11 +13,13 @@ from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
 from bioprop.settings import published
 from bioprop.settings.keys import KINDS, OPTIONS, SIDES, Config, keys_of, whole
+from bioprop.training.images import INPUTS
 from bioprop.training.optim import OPTIMIZERS
 from bioprop.training.parallel import MODES
 from bioprop.training.precision import PRECISIONS
 from bioprop.training.schedules import SCHEDULES
 
+DECAYS = ('decoupled', 'coupled')
 SOURCES = ('published', 'tuned')
 # Sets that use the published settings of another name.
 PAPER_SETS = {'mnist_mini': 'mnist', 'fashion_mnist': 'mnist', 'imagenet2012': 'imagenet'}
@@ -25,8 +27,8 @@ ADAM = ('beta1', 'beta2', 'eps')
 # What published hyperparameters are looked up by.
 PLACE = ('hyperparameters', 'paper_dataset', 'net', 'rule', 'schedule')
 COUNTS = (
-    'epochs', 'batch_size', 'accumulate', 'eval_every', 'eval_batch_size', 'steps_per_call',
-    'image_size', 'diagnostics_every',
+    'epochs', 'batch_size', 'accumulate', 'feedback_steps', 'eval_every', 'eval_batch_size',
+    'steps_per_call', 'image_size', 'diagnostics_every',
 )  # fmt: skip
 # [least, bound) of numbers; a rule's own may be any.
 RANGES = {
@@ -90,6 +92,12 @@ def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]
         raise UserError(
             f'rule {resolved["rule"]!r} trains no feedback weights, so it has nothing to '
             'alternate: use schedule=parallel'
+        )
+    extra = {'feedback_steps': 1, 'feedback_pretraining': 0, 'feedback_passes': 0}
+    asked = [name for name, none in extra.items() if resolved[name] != none]
+    if asked and 'feedback' not in sides:
+        raise UserError(
+            f'rule {resolved["rule"]!r} trains no feedback weights: leave {", ".join(asked)} out'
         )
     _require(resolved, rule, sides)
 
@@ -158,7 +166,8 @@ def _check(config: dict[str, Any]) -> None:
     for kind, known in (
         ('schedule', SCHEDULES), ('loss', LOSSES), ('activation', ACTIVATIONS),
         ('hyperparameters', SOURCES), ('optimizer', OPTIMIZERS), ('feedback_optimizer', OPTIMIZERS),
-        ('parallel', MODES), ('precision', PRECISIONS),
+        ('parallel', MODES), ('precision', PRECISIONS), ('inputs', INPUTS),
+        ('decay', DECAYS), ('feedback_decay', DECAYS),
     ):  # fmt: skip
         if config[kind] not in known:
             raise unknown(kind, config[kind], known)

@@ -21,12 +21,13 @@ OPTIMIZERS = tuple(
 
 
 def optimizer(
-    name: str, learning_rate, *, clip=None, weight_decay=None, **options
+    name: str, learning_rate, *, clip=None, weight_decay=None, coupled=False, **options
 ) -> optax.GradientTransformation:
-    """optax's optimiser `name` behind gradient clipping, with decoupled weight decay.
+    """optax's optimiser `name` behind gradient clipping, with weight decay.
 
-    clip bounds the global norm of the gradient; weight_decay is added to the optimiser's direction
-    before the scaling by -learning_rate (Loshchilov and Hutter 2019). None leaves either out.
+    clip bounds the global norm of the gradient. weight_decay is added to the optimiser's direction
+    before the scaling by -learning_rate (Loshchilov and Hutter 2019) or, coupled, to the gradient
+    that the optimiser sees, as that of weight_decay / 2 |w|^2. None leaves either out.
     Raises UserError for a name or an option that optax does not know.
     """
     if name not in OPTIMIZERS:
@@ -37,11 +38,14 @@ def optimizer(
         raise UserError(
             f'optax has no optimizer {name!r} with {sorted(options)}: {error}'
         ) from error
+    none = optax.identity()
+    decay = none if weight_decay is None else optax.add_decayed_weights(weight_decay)
     chain = optax.chain(
-        optax.identity() if clip is None else optax.clip_by_global_norm(clip),
+        none if clip is None else optax.clip_by_global_norm(clip),
+        decay if coupled else none,
         direction,
         optax.scale(-1.0),
-        optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay),
+        none if coupled else decay,
         optax.scale_by_learning_rate(learning_rate),
     )
     # optax mixes types, also where JAX is told to refuse it in a rule.

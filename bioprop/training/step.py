@@ -28,14 +28,19 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One minibatch: each turn updates its sides and leaves the other side's state untouched.
 
+    Every turn of the feedback weights draws noise of its own.
+
     Returns the state and the metrics of the batch: 'loss', 'error' (percent) and 'feedback_loss',
     where the learner has them.
     """
     key = jax.random.fold_in(state.key, state.step)
     weights, optimizer = dict(state.weights), dict(state.optimizer)
     metrics = {}
-    for sides in turns:
-        updates, values = mean_updates(learner, sides, weights, batch, key, hparams)
+    for place, sides in enumerate(turns):
+        earlier = sum('feedback' in turn for turn in turns[:place])
+        again = earlier and 'feedback' in sides
+        own = jax.random.fold_in(key, earlier) if again else key
+        updates, values = mean_updates(learner, sides, weights, batch, own, hparams)
         metrics |= values
         if axis_name:
             updates = jax.lax.pmean(updates, axis_name)

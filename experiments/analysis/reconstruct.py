@@ -26,8 +26,8 @@ def reconstructions(trained: Run, places: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Raises UserError for a run that is not of an autoencoder, or has no checkpoint of its best.
     """
-    if trained.config['loss'] != 'squared_error':
-        raise UserError(f'{trained.folder} is not of an autoencoder: its loss is no squared_error')
+    if trained.config['loss'] != 'reconstruction':
+        raise UserError(f'{trained.folder} is not of an autoencoder: its loss is no reconstruction')
     if not trained.summary:
         raise UserError(f'{trained.folder} is still in training: wait for its summary.json')
     run = make_run(completed(trained.config))

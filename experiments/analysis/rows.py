@@ -25,7 +25,7 @@ class Panel(NamedTuple):
     @property
     def measure(self) -> str:
         """'error' in percent, or 'loss' where images are reconstructed."""
-        return 'loss' if self.loss == 'squared_error' else 'error'
+        return 'loss' if self.loss == 'reconstruction' else 'error'
 
 
 class Method(NamedTuple):

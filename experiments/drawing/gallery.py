@@ -127,7 +127,7 @@ KINDS: dict[str, tuple[Callable[[list[Run], bool], Figures], str]] = {
     'auxiliary': (draw_auxiliary, 'no seed of a winner of ao_sdtp has ended yet'),
     'autoencoder': (
         draw_reconstruction,
-        'there is no evaluated run of --config.loss=squared_error; name some by --runs',
+        'there is no evaluated run of --config.loss=reconstruction; name some by --runs',
     ),
     'diagnostics': (
         draw_diagnostics,

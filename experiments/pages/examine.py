@@ -69,7 +69,7 @@ def examine(trained: results.Run, names: Sequence[str], images: int) -> Iterator
         for part, first in parts.items():
             numbers = jax.device_get(measure(state, run.hparams, first))
             yield Look(
-                number, number / run.steps_per_epoch, number == best, part, len(first.image),
+                number, run.epoch(number), number == best, part, len(first.image),
                 {name: float(value) for name, value in numbers.items()},
             )  # fmt: skip
 

@@ -1,0 +1,49 @@
+"""What a rule may ask for behind the optimiser of a side: transformations of its steps.
+
+Each is an optax.GradientTransformation of what is added to the weights.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def of_kernels(change: Callable[[jax.Array, jax.Array], jax.Array]) -> optax.GradientTransformation:
+    """change(step, kernel) of every kernel; biases keep their steps."""
+
+    def update(steps: Any, params: Any) -> Any:
+        def one(path, step, param):
+            return change(step, param) if path[-1].key == 'kernel' else step
+
+        return jax.tree.map_with_path(one, steps, params)
+
+    return optax.stateless(update)
+
+
+def scaled(factor: jax.Array | float) -> optax.GradientTransformation:
+    """All steps times the factor: a rate of its own."""
+    return optax.scale(factor)
+
+
+def orthogonal(strength: jax.Array | float) -> optax.GradientTransformation:
+    """A step more, down the gradient of strength / 4 |K^T K - I|^2, K of (inputs, units).
+
+    Its places, where a kernel has any, are each taken alone. The columns of K come to be
+    orthonormal, or its rows where they are fewer.
+    """
+
+    def change(step, kernel):
+        gram = kernel.mT @ kernel if kernel.shape[-2] >= kernel.shape[-1] else kernel @ kernel.mT
+        excess = gram - jnp.eye(gram.shape[-1], dtype=kernel.dtype)
+        wide = kernel.shape[-2] < kernel.shape[-1]
+        return step - strength * (excess @ kernel if wide else kernel @ excess)
+
+    return of_kernels(change)
+
+
+def keeping_signs() -> optax.GradientTransformation:
+    """No entry of a kernel crosses 0: one that would is stopped there."""
+    return of_kernels(lambda step, kernel: jnp.where((kernel + step) * kernel < 0, -kernel, step))

@@ -1,0 +1,57 @@
+"""Transformations of steps that rules may ask for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bioprop.rules import transforms
+
+pytestmark = pytest.mark.usefixtures('quick')
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+@pytest.mark.parametrize('shape', [(5, 3), (3, 5), (2, 4, 3)])
+def test_an_orthogonal_step_is_down_the_gradient_of_the_excess(x64, shape):
+    kernel, bias = random(*shape), random(shape[-1])
+
+    def excess(kernel):
+        tall = kernel if shape[-2] >= shape[-1] else kernel.mT
+        return 0.3 / 4 * jnp.sum(jnp.square(tall.mT @ tall - jnp.eye(tall.shape[-1])))
+
+    steps = ({'kernel': jnp.zeros(shape), 'bias': jnp.ones(shape[-1])},)
+    params = ({'kernel': kernel, 'bias': bias},)
+    change = transforms.orthogonal(0.3)
+    (found,), _ = change.update(steps, change.init(params), params)
+    np.testing.assert_allclose(found['kernel'], -jax.grad(excess)(kernel), rtol=1e-10)
+    np.testing.assert_array_equal(found['bias'], 1)
+
+
+def test_orthogonal_steps_end_at_orthonormal_columns(x64):
+    params = {'kernel': random(6, 3) / 3}
+    change = transforms.orthogonal(0.5)
+    for _ in range(60):
+        steps, _ = change.update({'kernel': jnp.zeros((6, 3))}, change.init(params), params)
+        params = optax.apply_updates(params, steps)
+    np.testing.assert_allclose(params['kernel'].T @ params['kernel'], np.eye(3), atol=1e-8)
+
+
+def test_no_entry_crosses_zero():
+    kernel = jnp.array([[1.0, -1.0, 0.5, -0.5]])
+    steps = {'kernel': jnp.array([[-2.0, 0.5, -0.25, 3.0]]), 'bias': jnp.array([-9.0])}
+    params = {'kernel': kernel, 'bias': jnp.array([1.0])}
+    change = transforms.keeping_signs()
+    found, _ = change.update(steps, change.init(params), params)
+    new = optax.apply_updates(params, found)
+    np.testing.assert_array_equal(new['kernel'], [[0, -0.5, 0.25, 0]])
+    assert new['bias'] == -8
+
+
+def test_a_factor_is_a_rate_of_its_own():
+    change = transforms.scaled(0.25)
+    found, _ = change.update({'kernel': jnp.ones(2)}, change.init(None))
+    np.testing.assert_array_equal(found['kernel'], 0.25)
