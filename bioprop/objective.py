@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from bioprop.losses import Loss
 from bioprop.networks import Network
-from bioprop.rules.base import Context, Rule, States, infer
+from bioprop.rules.base import Context, Rule, forward_updates, infer
 
 
 def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
@@ -44,16 +44,6 @@ def objective(network: Network, rule: Rule, loss: Loss) -> Callable:
 
     mean_loss.defvjp(forward, backward)
     return mean_loss
-
-
-def forward_updates(network: Network, forward: tuple, states: States, deltas: tuple) -> tuple:
-    """The local update of every layer from its signal delta_l: a {'kernel', 'bias'} each."""
-    return tuple(
-        layer.update(*arguments)
-        for layer, *arguments in zip(
-            network.layers, forward, states[:-1], states[1:], deltas, strict=True
-        )
-    )
 
 
 def _updates(network, rule, weights, states, context):

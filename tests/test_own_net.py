@@ -39,7 +39,7 @@ RULES = """
 import jax.numpy as jnp
 
 from bioprop import Rule
-from bioprop.objective import forward_updates
+from bioprop.rules.base import forward_updates
 from bioprop.rules import bp
 
 def by_updates(feedback=(), fixed=()):

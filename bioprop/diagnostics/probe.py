@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from bioprop.diagnostics.comparison import Comparison
 from bioprop.losses import Loss
 from bioprop.networks import Network
-from bioprop.objective import forward_updates
 from bioprop.rules.backpropagation import bp
-from bioprop.rules.base import Context, Rule, Weights, infer
+from bioprop.rules.base import Context, Rule, Weights, forward_updates, infer
 
 Found = dict[str, jax.Array]
 

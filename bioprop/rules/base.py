@@ -126,6 +126,16 @@ def inferring(rule: Rule, weights: Weights) -> Weights:
     return weights if rule.infer else {'forward': weights['forward']}
 
 
+def forward_updates(network: Network, forward: tuple, states: States, deltas: tuple) -> tuple:
+    """The local update of every layer from its signal delta_l: a {'kernel', 'bias'} each."""
+    return tuple(
+        layer.update(*arguments)
+        for layer, *arguments in zip(
+            network.layers, forward, states[:-1], states[1:], deltas, strict=True
+        )
+    )
+
+
 def no_feedback(key: jax.Array, network: Network, forward) -> tuple[tuple, tuple]:
     """`init` of a rule that needs no weights of its own."""
     return (), ()
