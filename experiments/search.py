@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from bioprop.records.workdir import identity
 from bioprop.settings import config_file
-from bioprop.settings.resolve import resolve
+from bioprop.settings.resolve import make_rule, resolve
 from bioprop.studies.search import DOMAINS, RUNGS, Search, rank
 from bioprop.studies.study import Study
 from experiments import launch
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
     epochs = SEARCH_EPOCHS.value or config['epochs']
     search = Search(
         config,
-        DOMAINS[DOMAIN.value](),
+        DOMAINS[DOMAIN.value](make_rule(config)),
         RUNGS[RUNGS_FLAG.value](CONFIGURATIONS.value, epochs),
         SEEDS.value,
         config['epochs'],

@@ -10,6 +10,7 @@ from bioprop.errors import UserError, unknown
 from bioprop.records.paths import local
 from bioprop.records.workdir import identity
 from bioprop.records.writers import write_json, write_whole
+from bioprop.settings.resolve import make_rule
 from bioprop.studies.search import DOMAINS, RUNGS, Search, together
 from bioprop.studies.study import Config, Study
 from experiments import launch
@@ -44,9 +45,9 @@ def searches(rows: dict[str, Config], rungs: str) -> dict[str, Search]:
     narrowing = ()
     if configurations > 1:
         narrowing = RUNGS[rungs](configurations, SEARCH_EPOCHS.value or epochs)
-    domain = DOMAINS[DOMAIN.value]()
+    domain = DOMAINS[DOMAIN.value]
     return {
-        name: Search(config, domain, narrowing, SEEDS.value, epochs)
+        name: Search(config, domain(make_rule(config)), narrowing, SEEDS.value, epochs)
         for name, config in rows.items()
     }
 

@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
+from bioprop import rules
 from bioprop.settings import paper, published
 from bioprop.settings.resolve import hparams, resolve
 from bioprop.studies import search
 from bioprop.studies.search import (
     DOMAINS,
-    WIDE,
     Choice,
     LogUniform,
     Rung,
@@ -24,9 +24,11 @@ from bioprop.studies.search import (
     rank,
     table4,
     together,
+    wide,
 )
 from bioprop.studies.study import run_name
 
+WIDE = wide(rules.dtp())
 CONFIG = resolve(paper('mnist', 'dtp', schedule='alternating', seed=5, epochs=30))
 
 
@@ -83,7 +85,7 @@ def first_stage(searched):
 
 @pytest.mark.parametrize('name', sorted(DOMAINS))
 def test_draws_lie_within_the_domain(name):
-    domain = DOMAINS[name]()
+    domain = DOMAINS[name](rules.dtp())
     for number in range(1, 1000):
         for key, value in drawn(number, domain).items():
             if key in ('lr', 'feedback_lr', 'alpha', 'sigma') or key.endswith(('1', '2', 'eps')):
@@ -145,7 +147,7 @@ def test_the_wide_domain_holds_every_row_of_table_5_and_our_own():
 
 def test_table_4_is_the_papers_and_holds_less():
     """Copied by hand from the paper."""
-    assert table4() == {
+    assert table4(rules.dtp()) == {
         'lr': LogUniform(1e-5, 3e-4), 'feedback_lr': LogUniform(1e-5, 3e-4),
         'beta1': Choice((0.9,)), 'beta2': Choice([0.99, 0.999]),
         'eps': Choice([1e-4, 1e-6, 1e-8]), 'alpha': Uniform(0.01, 0.2),
@@ -153,8 +155,8 @@ def test_table_4_is_the_papers_and_holds_less():
     }  # fmt: skip
     assert published.tables()['table4_search_space']['configurations'] == 60
     mnist = ROWS['mnist_fc dtp_parallel']
-    assert not inside(table4(), 'lr', mnist['lr'])
-    for name, spread in table4().items():
+    assert not inside(table4(rules.dtp()), 'lr', mnist['lr'])
+    for name, spread in table4(rules.dtp()).items():
         ends = spread.values if isinstance(spread, Choice) else spread
         assert all(inside(WIDE, name, end) for end in ends)
 

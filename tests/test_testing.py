@@ -13,7 +13,7 @@ from bioprop.layers import Layer, convolution, dense, locally_connected
 from bioprop.rules import Rule
 from bioprop.rules.backpropagation import descend
 from bioprop.rules.target_propagation import init_inverses, inverse, squared_distance
-from bioprop.testing import Fault, check_layer, check_rule
+from bioprop.testing import Fault, check_layer, check_rule, limit, order_of
 
 pytestmark = pytest.mark.usefixtures('quick')
 bp, fa = rules.bp(), rules.fa()
@@ -53,26 +53,44 @@ def transposed_jacobians(make):
 
 
 wide = functools.partial(rules.ao_sdtp, 3)
-CLAIMS = {
-    'bp': (bp, 'all', itself),
-    'fa': (fa, 'none', forward_kernels),
-    'dfa': (rules.dfa(), 'none', output_kernel),
-    'dtp': (rules.dtp(), 'top', transposed_jacobians(rules.dtp)),
-    'sdtp': (rules.sdtp(), 'none', transposed_jacobians(rules.sdtp)),
-    'ao_sdtp': (wide(), 'none', transposed_jacobians(wide)),
+# Where backpropagation is that of inverses or of options that a catalogue cannot name.
+AS_BP = {
+    'fa': forward_kernels,
+    'dfa': output_kernel,
+    'dtp': transposed_jacobians(rules.dtp),
+    'sdtp': transposed_jacobians(rules.sdtp),
+    'ao_sdtp': transposed_jacobians(wide),
 }
 
 
-@pytest.mark.parametrize('name', CLAIMS)
-def test_rules_of_the_package_keep_the_contract_and_their_claims(name):
-    rule, transport, as_bp = CLAIMS[name]
+@pytest.mark.parametrize('name', rules.CATALOGUE)
+def test_rules_of_the_catalogue_keep_the_contract_and_their_claims(name):
+    rule = wide() if name == 'ao_sdtp' else rules.get(name)
+    claims = {'as_bp': AS_BP[name]} if name in AS_BP else {}
     before = jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
-    check_rule(rule, transport=transport, as_bp=as_bp)
+    check_rule(rule, **claims, **rules.CATALOGUE[name].claims)
     assert before == (jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion)
 
 
 def test_regenerated_feedback_keeps_the_contract():
     check_rule(rules.dfa(feedback='regenerated'), transport='none')
+
+
+# ------------------------------------------------------------------ limits
+
+
+@pytest.mark.parametrize('power', [1, 2, 3])
+def test_the_order_is_the_power_of_the_error(power):
+    parameters = [0.3, 0.1, 0.03]
+    assert order_of([7 * x**power for x in parameters], parameters) == pytest.approx(power)
+
+
+def test_a_limit_is_that_of_a_difference_quotient(x64):
+    """Of sin at 1, one-sided and symmetric: its derivative, to more digits than any quotient."""
+    one_sided = limit(lambda h: {'x': (np.sin(1 + h) - np.sin(1)) / h}, 0.1)
+    symmetric = limit(lambda h: (np.sin(1 + h) - np.sin(1 - h)) / (2 * h), 0.1, step=2, terms=4)
+    assert one_sided['x'] == pytest.approx(np.cos(1), abs=1e-11)
+    assert symmetric == pytest.approx(np.cos(1), abs=1e-12)
 
 
 # ------------------------------------------------------------------ planted faults of rules
@@ -293,6 +311,63 @@ def test_arguments_without_meaning_are_refused():
         check_rule(bp, transport='some')
     with pytest.raises(ValueError, match='must be of those declared'):
         check_rule(bp, hparams={'alpha': 1.0})
+    with pytest.raises(ValueError, match='kinds must be of dense, local'):
+        check_rule(bp, kinds=('sparse',))
+
+
+def test_a_rule_may_exist_on_some_nets_alone():
+    def init(key, network, forward):
+        if len(network.layers[0].kernel_shape) > 2:
+            raise ValueError('dense layers alone')
+        return (), ()
+
+    rule = bp._replace(init=init)
+    with pytest.raises(Fault, match='dense layers alone'):
+        check_rule(rule)
+    check_rule(rule, kinds=('dense',))
+
+
+def test_signals_may_come_from_below_where_that_is_said():
+    def signals(network, weights, states, context):
+        deltas = bp.signals(network, weights, states, context)
+        return tuple(
+            delta * (1 + jnp.sum(params['kernel'] ** 2))
+            for delta, params in zip(deltas, weights['forward'], strict=True)
+        )
+
+    rule = bp._replace(signals=signals)
+    with pytest.raises(Fault, match='signals come from above'):
+        check_rule(rule)
+    check_rule(rule, from_above=False)
+
+
+INFERENCES = {
+    'the label': (lambda h, context: h + context.batch['label'][:, None], 'KeyError'),
+    'the others': (lambda h, context: h - jnp.mean(h, axis=0)[None], 'changes with the others'),
+    'the place on a device': (
+        lambda h, context: h + jax.random.normal(context.key, h.shape, h.dtype), 'another order'),
+    'another shape': (lambda h, context: h[:, :-1], 'infer'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', INFERENCES)
+def test_inference_that_sees_more_than_an_image_is_found(name):
+    change, words = INFERENCES[name]
+
+    def infer(network, weights, context):
+        *below, top = network.states(weights['forward'], context.batch['image'])
+        return (*below, change(top, context))
+
+    with pytest.raises(Fault, match=words):
+        check_rule(bp._replace(infer=infer))
+
+
+def test_inference_of_ones_own_keeps_the_contract():
+    def infer(network, weights, context):
+        *below, top = network.states(weights['forward'], context.batch['image'])
+        return (*below, 2 * top + context.noise(len(below), top))
+
+    check_rule(bp._replace(infer=infer))
 
 
 # ------------------------------------------------------------------ layers

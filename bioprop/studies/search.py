@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bioprop.rules import Rule
 from bioprop.settings import published
 from bioprop.settings import resolve
 from bioprop.studies.study import Config, Plan, Result
@@ -52,22 +53,27 @@ class Choice(NamedTuple):
 
 Domain = dict[str, Uniform | LogUniform | Choice]
 
-# Wide enough for every row of table 5, of which MNIST's lie outside table 4, and for the settings
-# of ours: inverses of SDTP that hardly move.
-WIDE = {
+# Of optimisers: wide enough for every row of table 5, of which MNIST's lie outside table 4, and
+# for the settings of ours: inverses of SDTP that hardly move.
+RATES = {
     'lr': LogUniform(1e-5, 3e-3),
     'feedback_lr': LogUniform(1e-6, 1e-2),
     'beta1': Choice((0.9, 0.99)),
     'beta2': Choice((0.95, 0.99, 0.999)),
     'eps': Choice((1e-3, 1e-4, 1e-6, 1e-8)),
     'feedback_eps': Choice((1e-2, 1e-3, 1e-4, 1e-6, 1e-8)),
-    'alpha': Uniform(0.01, 0.4),
-    'sigma': Uniform(0.01, 0.4),
 }
 
 
-def table4() -> Domain:
-    """The paper's domain."""
+def wide(rule: Rule) -> Domain:
+    """Ours: rates of any net, and the ranges of the rule's own hyperparameters."""
+    ranged = [each for each in rule.hparams if each.high is not None]
+    own = {each.name: (Uniform, LogUniform)[each.log](each.low, each.high) for each in ranged}
+    return RATES | own
+
+
+def table4(rule: Rule) -> Domain:
+    """The paper's, for every rule."""
     found = published.tables()['table4_search_space']
     return {
         'lr': LogUniform(*found['lr']),
@@ -80,13 +86,13 @@ def table4() -> Domain:
     }
 
 
-DOMAINS = {'wide': lambda: WIDE, 'table4': table4}
+DOMAINS = {'wide': wide, 'table4': table4}
 
 
 def draw(config: Config, domain: Domain, number: int, seed: int) -> Config:
     """Configuration `number` of a search: 0 is `config` itself, the others are drawn.
 
-    Drawn are those of its hyperparameters that the domain has. An inverse's optimiser draws from
+    Drawn are those of its hyperparameters that the domain has. The feedback's optimiser draws from
     the domain of the forward one where it has none of its own.
     """
     if number == 0:

@@ -103,7 +103,7 @@ def make(rule: Rule, network: Network, given: dict[str, float], seed: int) -> Pr
     }
     hparams = {name: given.get(name, random.uniform(0.2, 1)) for name in rule.names}
     hparams = Declared({name: jnp.asarray(value, float) for name, value in hparams.items()})
-    states = states_of(network, rule)(weights, batch, key, hparams)
+    states = attempt('infer', states_of(network, rule), weights, batch, key, hparams)
     return Problem(network, rule, softmax_cross_entropy, weights, states, batch, key, hparams)
 
 
