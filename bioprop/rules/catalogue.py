@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
 from bioprop.rules.feedback_alignment import dfa, fa
+from bioprop.rules.kolen_pollack import kolen_pollack, with_forward_kernels
 from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
@@ -35,6 +36,15 @@ class Entry(NamedTuple):
     claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
 
 
+# Rates of both sides that are good for the learners of feedback: it takes 1 / (lr * decay) steps.
+SAME_STEPS = {
+    f'{side}{name}': value
+    for side in ('', 'feedback_')
+    for name, value in {
+        'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0.1,
+    }.items()
+}  # fmt: skip
+
 CATALOGUE = {
     'bp': Entry(
         bp, 'BP', 'backpropagation', ('Rumelhart, Hinton and Williams 1986',),
@@ -42,6 +52,13 @@ CATALOGUE = {
     ),
     'fa': Entry(fa, 'FA', 'feedback', ('Lillicrap et al. 2016',), claims={'transport': 'none'}),
     'dfa': Entry(dfa, 'DFA', 'direct', ('Nokland 2016',), claims={'transport': 'none'}),
+    'kolen_pollack': Entry(
+        kolen_pollack, 'KP', 'feedback',
+        ('Kolen and Pollack 1994', 'Akrout et al. 2019'),
+        (Published('MNIST, 784-500-10, sigmoid, 400 epochs', 1.55, 'logs of Akrout et al. 2019'),),
+        settings=SAME_STEPS,
+        claims={'transport': 'none', 'local_feedback': False, 'as_bp': with_forward_kernels},
+    ),
     'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
     'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
     'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
