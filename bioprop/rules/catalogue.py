@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
+from bioprop.rules.equilibrium_propagation import equilibrium_propagation
 from bioprop.rules.feedback_alignment import dfa, fa
 from bioprop.rules.kolen_pollack import kolen_pollack, with_forward_kernels
+from bioprop.rules.local_prediction import local_prediction, with_top_layer
 from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
@@ -45,6 +47,8 @@ SAME_STEPS = {
     }.items()
 }  # fmt: skip
 
+RATES = {name: SAME_STEPS[name] for name in ('lr', 'beta1', 'beta2', 'eps')}
+
 CATALOGUE = {
     'bp': Entry(
         bp, 'BP', 'backpropagation', ('Rumelhart, Hinton and Williams 1986',),
@@ -62,4 +66,17 @@ CATALOGUE = {
     'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
     'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
     'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
+    'local_prediction': Entry(
+        local_prediction, 'local pred', 'local',
+        ('Nokland and Eidnes 2019', 'Belilovsky et al. 2020', 'Gong 2025'),
+        (Published('MNIST, 3x1024, jitter, 100 epochs', 0.68, 'Nokland and Eidnes 2019'),),
+        settings=RATES | {f'feedback_{name}': value for name, value in RATES.items()},
+        claims={'transport': 'none', 'as_bp': with_top_layer},
+    ),
+    'equilibrium_propagation': Entry(
+        equilibrium_propagation, 'EP', 'energy',
+        ('Scellier and Bengio 2017', 'Laborieux et al. 2021'),
+        settings=RATES,
+        claims={'hparams': {'gamma': 0.1}},
+    ),
 }  # fmt: skip
