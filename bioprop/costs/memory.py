@@ -53,9 +53,8 @@ def copied(program: Program, donated: int) -> int:
     so that the largest stands for all.
     """
     parts = fused(program)
-    before = _before(parts.units)
+    waiting, readers = waits(parts.units), defaultdict(set)
     maker = {value: number for number, unit in enumerate(parts.units) for value in unit.makes}
-    readers = defaultdict(set)
     for number, unit in enumerate(parts.units):
         for value in unit.reads:
             readers[value].add(number)
@@ -63,16 +62,18 @@ def copied(program: Program, donated: int) -> int:
     sizes = [
         size(program.shapes[old])
         for old, new in ((old, parts.bases[new]) for old, new in pairs)
-        if new in maker and readers[old] - before[maker[new]]
+        if new in maker and readers[old] - _before(maker[new], waiting)
     ]
     return max(sizes, default=0)
 
 
-def _before(units):
-    """For each unit the numbers of all that run before it in any order, and its own."""
-    found = []
-    for number, others in enumerate(waits(units)):
-        found.append({number}.union(*(found[other] for other in others)))
+def _before(unit: int, waiting: list[set[int]]) -> set[int]:
+    """The numbers of all units that run before it in any order, and its own."""
+    found, left = {unit}, [unit]
+    while left:
+        new = waiting[left.pop()] - found
+        found |= new
+        left.extend(new)
     return found
 
 

@@ -4,7 +4,6 @@ All of it is counted in the program that JAX traces of the step, of whatever rul
 compiled.
 """
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -73,7 +72,7 @@ def trace_step(
     hparams are values or shapes. backend is JAX's name of what it is to run on, on which the
     blocks of locally connected layers depend; None is the one that there is.
     """
-    state = jax.eval_shape(functools.partial(init_state, learner), jax.random.key(0), hparams)
+    state = jax.eval_shape(lambda values: init_state(learner, jax.random.key(0), values), hparams)
     axis = AXIS if devices > 1 else None
     with blocks_for(backend):
         program = traced(
@@ -86,7 +85,7 @@ def trace_step(
 
 def batch_shapes(learner: Learner, batch: int) -> dict[str, Any]:
     """Of a minibatch as a step takes it."""
-    channels = jax.ShapeDtypeStruct(learner.network.in_shape[-1:], float)
+    channels = jax.ShapeDtypeStruct(learner.network.in_shape[-1:], jnp.result_type(float))
     pixels = jax.ShapeDtypeStruct((batch, *learner.network.in_shape), jnp.uint8)
     label = jax.ShapeDtypeStruct((batch,), jnp.int32)
     images = Images(pixels, None if learner.loss.reconstructs else label, channels, channels)
