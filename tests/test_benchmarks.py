@@ -11,7 +11,6 @@ import pytest
 
 from bioprop import rules
 from bioprop.costs.products import flops
-from bioprop.costs.trace import linear_product
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
 from bioprop.settings import published
@@ -29,19 +28,6 @@ def outside_bioprop(monkeypatch):
     monkeypatch.setattr(local, 'PASS', 4096)
     with jax.numpy_rank_promotion('allow'):
         yield
-
-
-@pytest.mark.parametrize(
-    ('kind', 'bottom'),
-    [('lc', (2 * 2, 7, 3 * 3 * 2, 3)), ('conv', (1, 7 * 2 * 2, 3 * 3 * 2, 3))],
-)
-def test_products_are_those_of_each_layer(kind, bottom):
-    network = TINY._replace(kind=kind).network
-    assert [linear_product(layer, 7) for layer in network.layers] == [
-        bottom,
-        (1, 7, 2 * 2 * 3, 5),
-        (1, 7, 5, 4),
-    ]
 
 
 def test_flops_of_the_rules_are_as_counted_by_hand():

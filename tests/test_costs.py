@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import pytest
+from by_hand import linear_product
 
 from bioprop import feedforward, rules
 from bioprop.costs import trace
@@ -116,7 +117,7 @@ def by_hand(case, rule, sides):
     """The products of a step; `linear`, `transpose` and `gradient` permute those of a layer."""
     case = CASES[case]
     return [
-        trace.linear_product(layer, case.batch)
+        linear_product(layer, case.batch)
         for layer, used in uses(rule, case.network, sides)
         for _ in range(sum(used))
     ]

@@ -5,11 +5,13 @@ import math
 import jax
 import jax.numpy as jnp
 import pytest
+from by_hand import linear_product
 from jax.experimental import pallas
 
+from bioprop import feedforward
 from bioprop.costs.products import flops, products, unbounded, works
 from bioprop.costs.program import traced
-from bioprop.costs.trace import linear_product
+from bioprop.costs.trace import multiply_adds
 from bioprop.layers import convolution, dense, locally_connected
 from bioprop.layers.locally_connected import BLOCK_BYTES
 
@@ -90,6 +92,37 @@ def test_what_nothing_depends_on_and_what_is_known_is_not_counted():
     assert of(two) == [ONE] * 5
 
 
+def linear_of(layer, batch):
+    shapes = layer.kernel_shape, (batch, *layer.in_shape)
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return of(layer.linear, *arguments)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'bottom'),
+    [('lc', (2 * 2, 7, 3 * 3 * 2, 3)), ('conv', (1, 7 * 2 * 2, 3 * 3 * 2, 3))],
+)
+def test_products_are_those_of_each_layer(kind, bottom):
+    network = feedforward((4, 4, 2), ((3, 3, 2), 5), 4, net=kind)
+    assert [linear_of(layer, 7) for layer in network.layers] == [
+        [bottom],
+        [(1, 7, 2 * 2 * 3, 5)],
+        [(1, 7, 5, 4)],
+    ]
+
+
+def test_multiply_adds_of_a_layer_of_ones_own_are_those_that_it_does():
+    """Averaged over squares of places, a convolution still is one of all places."""
+    inner = convolution(5, 3)((8, 6, 2))
+    squares = inner._replace(
+        out_shape=(4, 3, 5),
+        linear=lambda kernel, x: (
+            inner.linear(kernel, x).reshape(len(x), 4, 2, 3, 2, 5).mean((2, 4))
+        ),
+    )
+    assert multiply_adds(squares) == multiply_adds(inner) == 8 * 6 * 3 * 3 * 2 * 5
+
+
 LAYERS = [
     dense(7),
     convolution(5, 3),
@@ -117,6 +150,7 @@ def test_a_layer_is_one_product_in_each_of_its_ways(number, block_bytes, monkeyp
         return jax.vjp(lambda kernel: layer.linear(kernel, x), kernel)[1](a)
 
     places, *shape = linear_product(layer, batch)
+    assert multiply_adds(layer) == places * math.prod(shape) // batch
     for function, arguments in (
         (layer.linear, (kernel, x)), (layer.transpose, (kernel, a)), (gradient, (x, a, kernel)),
     ):  # fmt: skip

@@ -121,7 +121,7 @@ def _layers(network):
     for place, layer in enumerate(network.layers, start=1):
         numbers = [
             math.prod(layer.kernel_shape) + math.prod(layer.bias_shape),
-            math.prod(trace.linear_product(layer, 1)),
+            trace.multiply_adds(layer),
         ]
         totals = [total + new for total, new in zip(totals, numbers, strict=True)]
         ends = _shape(layer.in_shape), _shape(layer.out_shape)
@@ -131,7 +131,7 @@ def _layers(network):
 
 def _products(phases, loads):
     """A row for each phase: what its step does on each device."""
-    rows = [('step of', 'products', 'GFLOP', 'moved', 'patches')]
+    rows = [('step of', 'products', 'GFLOP', 'bytes moved', 'patches')]
     for phase, step in phases.items():
         asked = loads[phase]
         moved = _size(asked.bytes), _size(asked.patches) if asked.patches else '-'

@@ -4,7 +4,6 @@ All of it is counted in the program that JAX traces of the step, of whatever rul
 compiled.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -92,16 +91,11 @@ def batch_shapes(learner: Learner, batch: int) -> dict[str, Any]:
     return jax.eval_shape(lambda images: numbered(images, None), images)
 
 
-def linear_product(layer: Layer, batch: int) -> Product:
-    """The product that a layer is.
-
-    A locally connected layer has its own matrix at every place; a convolution has one, over the
-    rows of all places, and a dense layer one over the batch.
-    """
-    *places, columns = layer.bias_shape
-    inner = math.prod(layer.kernel_shape) // math.prod(layer.bias_shape)
-    rows = batch * math.prod(layer.out_shape) // math.prod(layer.bias_shape)
-    return math.prod(places), rows, inner, columns
+def multiply_adds(layer: Layer) -> int:
+    """Of the products that a layer is, for one example."""
+    shapes = layer.kernel_shape, (1, *layer.in_shape)
+    program = traced(layer.linear, *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    return flops(products(program)) // 2
 
 
 def tree_bytes(tree: Any) -> int:
