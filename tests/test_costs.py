@@ -208,18 +208,22 @@ REST = [
 ]
 
 
-@pytest.mark.parametrize(
-    ('case', 'rule', 'phase'),
-    [*COMPILED, *(pytest.param(*each, marks=pytest.mark.slow) for each in REST)],
-)
-def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
-    made = problem(case, rule, phase)
+def ratio_to_xla(made):
+    """Of the temporaries of a step; its arguments are as many as they should be."""
     arguments = made.state, trace.batch_shapes(made.learner, made.batch), HPARAMS
     step = functools.partial(train_step, made.learner, made.turns)
     program = jax.jit(step, donate_argnums=0).lower(*arguments).compile()
     found = program.memory_analysis()
     assert found.argument_size_in_bytes == pytest.approx(trace.tree_bytes(arguments), rel=0.01)
-    ratio = sum(trace.temporaries(made).values()) / found.temp_size_in_bytes
+    return sum(trace.temporaries(made).values()) / found.temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ('case', 'rule', 'phase'),
+    [*COMPILED, *(pytest.param(*each, marks=pytest.mark.slow) for each in REST)],
+)
+def test_bytes_are_those_of_the_compiled_step(case, rule, phase):
+    ratio = ratio_to_xla(problem(case, rule, phase))
     print(f'{case} {rule} {phase}: {ratio:.2f}')
     assert ratio >= 1 / FACTOR
     assert ratio <= FACTOR or not WHOLE
@@ -251,6 +255,46 @@ def test_a_relaxation_costs_its_products_at_each_of_its_steps():
         found = alike(problem('mnist', relaxing(steps), 'parallel').products)
         assert found - plain == Counter({top: 2 * steps})
         assert not plain - found
+
+
+def predictive_coding(steps):
+    """Hidden units settle between what is below and above them, and layers learn what is left."""
+
+    def signals(network, weights, states, context):
+        def errors(units):
+            return [
+                above - layer.apply(params, below)
+                for layer, params, below, above in zip(
+                    network.layers, weights['forward'], units[:-1], units[1:], strict=True
+                )
+            ]
+
+        def settle(units, _):
+            left, moved = errors(units), [units[0]]
+            for l, layer in enumerate(network.layers[1:], start=1):
+                slope, kernel = layer.slope(units[l + 1] - left[l]), weights['forward'][l]['kernel']
+                moved.append(
+                    units[l] - 0.1 * (left[l - 1] - layer.transpose(kernel, slope * left[l]))
+                )
+            return (*moved, units[-1]), None
+
+        nudged = (*states[:-1], states[-1] - context.error(states))
+        units, _ = jax.lax.scan(settle, nudged, length=steps)
+        return tuple(-error for error in errors(units))
+
+    return rules.Rule(rules.no_feedback, signals)
+
+
+@pytest.mark.parametrize('case', ['mnist', 'local'])
+def test_a_rule_that_settles_costs_its_products_and_bytes(case):
+    step, network = problem(case, predictive_coding(8), 'parallel'), CASES[case].network
+    each = [math.prod(linear_product(layer, CASES[case].batch)) for layer in network.layers]
+    settling = 2 * sum(each) - each[0]  # what each layer makes, and what goes down from above
+    rest = 3 * sum(each) - each[0]  # states, errors, gradients; the bottom error from its state
+    assert step.flops == 2 * (8 * settling + rest)
+    ratio = ratio_to_xla(step)
+    assert ratio >= 1 / FACTOR
+    assert ratio <= FACTOR or not WHOLE
 
 
 def test_a_rule_of_ones_own_has_bytes_too():
