@@ -5,6 +5,7 @@ convolution is put together place by place, tap by tap and channel by channel.
 """
 
 import functools
+import math
 
 import numpy as np
 from problems import numpy
@@ -195,3 +196,15 @@ def written_out(p, name, activation, feedback=None, np=np):
         goal = noisy if name == 'dtp' else h[l - 1]
         loss += hparams['inverse_scale'] * ((g(l, image) - goal) ** 2).sum() / len(noisy)
     return (*deltas, e), loss
+
+
+def linear_product(layer, batch):
+    """(places, rows, inner, columns) of the product of matrices that a layer is.
+
+    A locally connected layer has its own matrix at every place; a convolution has one, over the
+    rows of all places, and a dense layer one over the batch.
+    """
+    *places, columns = layer.bias_shape
+    inner = math.prod(layer.kernel_shape) // math.prod(layer.bias_shape)
+    rows = batch * math.prod(layer.out_shape) // math.prod(layer.bias_shape)
+    return math.prod(places), rows, inner, columns

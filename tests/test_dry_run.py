@@ -1,6 +1,5 @@
 """The dry run: shapes of sets that are not there, times by hand, and a page that trains nothing."""
 
-import functools
 import json
 import logging
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from test_data import write_set
 
 from bioprop.costs import machines, trace
-from bioprop.costs.dry_run import page
+from bioprop.costs.dry_run import load, page
 from bioprop.costs.machines import MACHINES, Load
 from bioprop.data import sets
 from bioprop.data.shapes import describe
@@ -20,7 +19,6 @@ from bioprop.errors import UserError
 from bioprop.rules import RULES
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training.learner import init_state
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import HPARAMS, learner
 
@@ -88,9 +86,43 @@ def test_a_described_set_has_the_shapes_of_the_loaded_one(name, tmp_path):
             assert (here.shape, here.dtype) == (there.shape, there.dtype)
 
 
-def test_nothing_is_compiled(caplog):
+@pytest.fixture
+def own_rule(tmp_path, monkeypatch):
+    """The name of a rule of the user's own."""
+    (tmp_path / 'rules_of_mine.py').write_text(RULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'rules_of_mine:rule'
+    sys.modules.pop('rules_of_mine', None)
+
+
+RULE = """
+import jax
+from bioprop.rules import Rule, no_feedback
+
+def rule():
+    def signals(network, weights, states, context):
+        top, kernel = network.layers[-1], weights['forward'][-1]['kernel']
+        settle = lambda delta, _: (top.linear(kernel, top.transpose(kernel, delta)), None)
+        error, _ = jax.lax.scan(settle, context.error(states), length=50)
+        return (*(0 * h for h in states[1:-1]), error)
+
+    return Rule(no_feedback, signals)
+"""
+
+
+def test_a_rule_of_ones_own_has_its_products_counted(own_rule):
+    lines = page(config(rule='bp', net='fc', hidden=(8, 6)) | {'rule': own_rule}, 1, ['h100'])
+    layers = [100 * 3072 * 8, 100 * 8 * 6, 100 * 6 * 10]
+    by_hand = 2 * (2 * sum(layers) + 2 * 50 * layers[-1])  # linear, gradient, and what settles
+    assert rows(lines, 'step of')[1][:3] == ['forward', '106', f'{by_hand / 1e9:.4g}']
+    assert any('an estimate for other rules' in line for line in lines)
+    assert rows(lines, 'hardware')[1][:3] == ['H100', 'SXM', 'forward']
+
+
+def test_nothing_is_compiled(caplog, own_rule):
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         page(config(net='lc'), 1, list(MACHINES))
+        page(config(rule='bp') | {'rule': own_rule}, 2, list(MACHINES))
         assert 'ompil' not in caplog.text
         jax.jit(lambda x: x + 3)(1.0)
         assert 'ompil' in caplog.text  # that is how it would show
@@ -136,13 +168,9 @@ def test_times_of_a_core_are_near_those_measured(net, file, batch):
     net = paper_net(net)
     for rule in RULES:
         made = learner(rule, net)
-        init = functools.partial(init_state, made, hparams=HPARAMS)
-        state = jax.eval_shape(init, jax.random.key(0))
-        auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
-        plan = trace.Plan(rule, net.network, batch, auxiliary)
-        moved, patches = trace.traffic(plan, made.optimizers, state)
-        load = Load(trace.step_flops(plan, made.optimizers), moved, patches, 0, 0)
-        predicted = machines.seconds(load, MACHINES['cpu_core'], 1, 'float32')['step']
+        step = trace.trace_step(made, (tuple(made.optimizers),), batch, HPARAMS, backend='cpu')
+        asked = load(step, streamed=False)
+        predicted = machines.seconds(asked, MACHINES['cpu_core'], 1, 'float32')['step']
         assert 1 / 1.5 < predicted / measured[rule] < 1.5, rule
 
 
@@ -185,7 +213,6 @@ def test_options_of_scale_are_counted():
         )
     )  # fmt: skip
     assert 'bfloat16 products, float32 weights' in half
-    assert 'weights in half' in half
     assert '16 on each of 4 devices in 4 microbatches' in parts
     assert 'state made anew' in parts
     assert 'state made anew' not in anew
@@ -197,7 +224,7 @@ def test_options_of_scale_are_counted():
         ({}, 3, ['h100'], 'batch_size = 100 must be a multiple of 3 devices'),
         ({'accumulate': 8}, 2, ['h100'], '2 devices x 8 microbatches'),
         ({}, 1, ['h10'], "no hardware 'h10'; did you mean 'h100'"),
-        ({'rule': 'rules_of_mine:rule'}, 1, ['h100'], 'rules_of_mine'),
+        ({'rule': 'no_rules_of_mine:rule'}, 1, ['h100'], 'no_rules_of_mine'),
         ({'dataset': 'stl10'}, 1, ['h100'], "'stl10' is not known before it is prepared"),
     ],
 )

@@ -12,9 +12,8 @@ from bioprop.data.shapes import describe
 from bioprop.errors import UserError
 from bioprop.records.writers import clock
 from bioprop.running.report import phase_of
-from bioprop.running.run import make_hparams, make_learner
-from bioprop.training.learner import Learner, init_state
-from bioprop.training.schedules import SCHEDULES
+from bioprop.running.run import make_hparams, make_learner, passes_of
+from bioprop.training.learner import Learner
 
 DEVICES = flags.DEFINE_integer(
     'devices', None, 'Devices that --dry_run predicts for. Default: those that there are.', 1
@@ -22,8 +21,7 @@ DEVICES = flags.DEFINE_integer(
 HARDWARE = flags.DEFINE_list(
     'hardware', list(machines.MACHINES), 'Hardware that --dry_run predicts times for.'
 )
-ITEM_BYTES = {'float32': 4, 'bfloat16': 2}
-EXACT = 1.5  # factor within which the temporaries are those that XLA plans (tests/test_costs.py)
+EXACT = 1.5  # factor within which temporaries are those that XLA plans (tests/test_costs.py)
 
 
 def dry_run(config: dict[str, Any]) -> None:
@@ -34,8 +32,8 @@ def dry_run(config: dict[str, Any]) -> None:
 def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[str]:
     """The lines that say what training would cost on that many devices of each kind of hardware.
 
-    Raises UserError for unknown hardware, for a rule that is not bioprop's, and for a batch that
-    the devices cannot share.
+    The rule may be the user's own. Raises UserError for unknown hardware, and for a batch that the
+    devices cannot share.
     """
     on = [machines.machine(name) for name in hardware]
     dataset = describe(
@@ -45,109 +43,113 @@ def page(config: dict[str, Any], devices: int, hardware: Sequence[str]) -> list[
         config['image_size'],
     )
     learner = make_learner(config, dataset)
-    state = jax.eval_shape(
-        lambda: init_state(learner, jax.random.key(0), make_hparams(config, learner))
-    )
-    plan = make_plan(config, devices, learner)
+    batch = share(config, devices)
     steps = len(dataset.train.image) // config['batch_size']
-    passes = [
-        [tuple(side for side in sides if side in learner.optimizers) for sides in turns]
-        for turns in SCHEDULES[config['schedule']]
-    ]
-    phases = {phase_of(turns): {side for sides in turns for side in sides} for turns in passes}
-    resident = _resident(
-        config, devices, state, plan, 0 if config['image_size'] else _set_bytes(dataset)
-    )
-    loads = {
-        phase: _load(plan, sides, state, bool(config['image_size']))
-        for phase, sides in phases.items()
+    epoch = [phase_of(turns) for turns in passes_of(config, learner)]
+    phases = {
+        backend: trace_phases(config, learner, batch, devices, backend)
+        for backend in ('accelerator', *{machine.backend for machine in on} - {'accelerator'})
     }
+    each = phases['accelerator']
+    resident = _resident(config, devices, each, 0 if config['image_size'] else _set_bytes(dataset))
+    loads = {phase: load(step, bool(config['image_size'])) for phase, step in each.items()}
     return [
-        *_aligned(_what(config, devices, plan, dataset, steps)),
+        *_aligned(_what(config, devices, batch, dataset, steps * len(epoch))),
         '',
-        *_aligned(_layers(plan, phases), right=range(3, 9)),
+        *_aligned(_layers(learner.network), right=range(3, 5)),
         '',
-        *_aligned(_bytes(resident, plan, phases), right=[1]),
+        *_aligned(_products(each, loads), right=range(1, 5)),
+        '',
+        *_aligned(_bytes(resident, each), right=[1]),
         '',
         *_aligned(
-            _times(config, devices, on, loads, plan, phases, resident, steps), right=range(2, 8)
+            _times(config, devices, on, loads, phases, resident, steps * epoch), right=range(2, 8)
         ),
         '',
-        *_notes(on),
+        *_notes(on, each),
     ]
 
 
-def make_plan(config: dict[str, Any], devices: int, learner: Learner) -> trace.Plan:
-    """What each of that many devices does in a step. Raises UserError if they cannot share it."""
+def share(config: dict[str, Any], devices: int) -> int:
+    """Examples of each device in a step. Raises UserError if the devices cannot share the batch."""
     accumulate = config['accumulate']
     batch, shares = config['batch_size'], devices * accumulate
     if batch % shares:
         parts = f'{devices} devices' + (f' x {accumulate} microbatches' if accumulate > 1 else '')
         raise UserError(f'config.batch_size = {batch} must be a multiple of {parts}')
-    return trace.Plan(
-        config['rule'],
-        learner.network,
-        batch // devices,
-        config.get('auxiliary_units') or 0,
-        ITEM_BYTES[config['precision']],
-        accumulate,
-        together=devices > 1 or accumulate > 1 or bool(config['clip'] or config['feedback_clip']),
-    )
+    return batch // devices
 
 
-def _what(config, devices, plan, dataset, steps):
+def trace_phases(
+    config: dict[str, Any], learner: Learner, batch: int, devices: int, backend: str
+) -> dict[str, trace.Step]:
+    """The step of each phase of the schedule, by the phase's name."""
+    hparams = jax.eval_shape(lambda: make_hparams(config, learner))
+    return {
+        phase_of(turns): trace.trace_step(learner, turns, batch, hparams, devices, backend)
+        for turns in passes_of(config, learner)
+    }
+
+
+def load(step: trace.Step, streamed: bool) -> machines.Load:
+    """What a step asks of each device; streamed images are decoded by the host."""
+    moved, patches = trace.traffic(step)
+    updates, decoded = trace.tree_bytes(step.trained), step.batch if streamed else 0
+    return machines.Load(step.flops, moved, patches, updates, decoded)
+
+
+def _what(config, devices, batch, dataset, steps):
     sizes = ', '.join(f'{len(part.image):,} {name}' for name, part in dataset.parts.items())
-    shares = f'{plan.batch} on each of {_count(devices, "device")}'
-    if plan.accumulate > 1:
-        shares += f' in {plan.accumulate} microbatches'
-    passes = len(SCHEDULES[config['schedule']])
+    shares = f'{batch} on each of {_count(devices, "device")}'
+    if config['accumulate'] > 1:
+        shares += f' in {config["accumulate"]} microbatches'
     return [
-        ('data', f'{config["dataset"]}: {sizes}; {_shape(plan.network.in_shape)}'),
+        ('data', f'{config["dataset"]}: {sizes}; {_shape(dataset.train.in_shape)}'),
         ('rule', f'{config["rule"]}, {config["schedule"]}; {config["optimizer"]}'),
         ('batch', f'{config["batch_size"]}: {shares}'),
         ('types', f'{config["precision"]} products, float32 weights'),
-        ('steps', f'{steps * passes:,} an epoch'),
+        ('steps', f'{steps:,} an epoch'),
     ]
 
 
-def _layers(plan, phases):
-    """A row for each layer: shapes, parameters, multiply-adds, uses in each phase."""
-    uses = [trace.uses(*_of(plan), sides) for sides in phases.values()]
-    depth = len(plan.network.layers)
-    rows, totals = [('layer', 'in', 'out', 'parameters', 'multiply-adds', *phases)], [0, 0]
-    for place, phased in enumerate(zip(*uses, strict=True), start=1):
-        layer, own = phased[0][0], place > depth  # own: of the rule, not of the network
+def _layers(network):
+    """A row for each layer: shapes, parameters and multiply-adds of one example."""
+    rows, totals = [('layer', 'in', 'out', 'parameters', 'multiply-adds')], [0, 0]
+    for place, layer in enumerate(network.layers, start=1):
         numbers = [
-            math.prod(layer.kernel_shape) + (0 if own else math.prod(layer.bias_shape)),
-            math.prod(trace.linear_product(layer, 1)),
+            math.prod(layer.kernel_shape) + math.prod(layer.bias_shape),
+            trace.multiply_adds(layer),
         ]
-        if not own:
-            totals = [total + new for total, new in zip(totals, numbers, strict=True)]
+        totals = [total + new for total, new in zip(totals, numbers, strict=True)]
         ends = _shape(layer.in_shape), _shape(layer.out_shape)
-        counts = ['+'.join(map(str, used)) for _, used in phased]
-        rows.append(('rule' if own else place, *ends, *(f'{n:,}' for n in numbers), *counts))
-    flops = [f'{trace.step_flops(plan, sides) / 1e9:.4g} GFLOP' for sides in phases.values()]
-    return [*rows, ('net', '', '', *(f'{total:,}' for total in totals), *flops)]
+        rows.append((place, *ends, *(f'{n:,}' for n in numbers)))
+    return [*rows, ('net', '', '', *(f'{total:,}' for total in totals))]
 
 
-def _of(plan):
-    return plan.rule, plan.network, plan.auxiliary
+def _products(phases, loads):
+    """A row for each phase: what its step does on each device."""
+    rows = [('step of', 'products', 'GFLOP', 'bytes moved', 'patches')]
+    for phase, step in phases.items():
+        asked = loads[phase]
+        moved = _size(asked.bytes), _size(asked.patches) if asked.patches else '-'
+        rows.append((phase, len(step.products), f'{asked.flops / 1e9:.4g}', *moved))
+    return rows
 
 
-def _resident(config, devices, state, plan, set_bytes):
+def _resident(config, devices, phases, set_bytes):
     """Bytes of each device that do not depend on the phase."""
+    step, *_ = phases.values()
+    state = step.state
     weights = {side: trace.tree_bytes(state.weights[side]) for side in (*trace.SIDES, 'fixed')}
     moments = {side: trace.tree_bytes(tree) for side, tree in state.optimizer.items()}
     # The state is given away to the next one, except by pmap.
     anew = devices > 1 and config['parallel'] == 'pmap'
-    cast = plan.itemsize < trace.WEIGHT  # the weights, in the type of the activations
     return {
         **{f'{side} weights': count for side, count in weights.items()},
         **{f'{side} optimiser': moments[side] for side in trace.SIDES if side in moments},
-        'weights in half': cast * sum(weights.values()) * plan.itemsize // trace.WEIGHT,
         'state made anew': anew * sum((*weights.values(), *moments.values())),
         'data set': set_bytes,
-        'batch': plan.batch * (plan.itemsize * math.prod(plan.network.in_shape) + 8),
+        'batch': trace.tree_bytes(trace.batch_shapes(step.learner, step.batch)),
     }
 
 
@@ -155,9 +157,9 @@ def _set_bytes(dataset):
     return sum(part.image.size + 4 * len(part.label) for part in dataset.parts.values())
 
 
-def _bytes(resident, plan, phases):
+def _bytes(resident, phases):
     """A row for each use of memory, with those of the largest phase."""
-    found = {**resident, **_temporaries(plan, phases, 'accelerator')}
+    found = {**resident, **_temporaries(phases)}
     return [
         ('bytes on each device', ''),
         *((name, _size(value)) for name, value in found.items() if value),
@@ -165,51 +167,45 @@ def _bytes(resident, plan, phases):
     ]
 
 
-def _temporaries(plan, phases, backend):
-    each = [trace.temporaries(plan, sides, backend) for sides in phases.values()]
-    return max(each, key=lambda found: sum(found.values()))
+def _temporaries(phases):
+    return max(map(trace.temporaries, phases.values()), key=lambda found: sum(found.values()))
 
 
-def _load(plan, sides, state, streamed):
-    moved, patches = trace.traffic(plan, sides, state)
-    updates = sum(trace.tree_bytes(state.weights[side]) for side in sides)
-    decoded = plan.batch if streamed else 0
-    return machines.Load(trace.step_flops(plan, sides), moved, patches, updates, decoded)
-
-
-def _times(config, devices, on, loads, plan, phases, resident, steps):
+def _times(config, devices, on, loads, phases, resident, epoch):
     """A row for each machine and phase: what it needs, and whether it fits."""
     names = ('arithmetic', 'memory', 'input', 'collective', 'step')
     rows = [('hardware', 'phase', *names, 'epoch', 'bound by', 'bytes')]
     for machine in on:
         needed = sum(resident.values())
-        needed += sum(_temporaries(plan, phases, machine.backend).values())
+        needed += sum(_temporaries(phases[machine.backend]).values())
         fits = 'fits: ' if needed <= machine.memory else 'does not fit: needs '
         fits += f'{_size(needed)} of {_size(machine.memory)}'
         each = {
             phase: machines.seconds(load, machine, devices, config['precision'])
             for phase, load in loads.items()
         }
-        epoch = steps * sum(needs['step'] for needs in each.values())
+        epoch_seconds = sum(each[phase]['step'] for phase in epoch)
         for phase, needs in each.items():
             times = [_seconds(needs[name]) for name in names]
             rows.append(
-                (machine.title, phase, *times, _seconds(epoch), machines.bound(needs), fits)
+                (machine.title, phase, *times, _seconds(epoch_seconds), machines.bound(needs), fits)
             )
     return rows
 
 
-def _notes(on):
+def _notes(on, phases):
     guessed = [machine.title for machine in on if machine.attainable == machines.GUESSED]
     arithmetic, bandwidth = machines.GUESSED
     shares = (
         f'{arithmetic:.0%} of the peak and {bandwidth:.0%} of the bandwidth of '
         f'{", ".join(guessed)} are taken as attainable: a guess.'
     )
+    loops = 'A loop of unknown length does products: one round of it is counted.'
     return [
-        'Uses of a layer: linear + transpose + gradient, a product each; layers named rule are its',
-        'own. Multiply-adds are those of one example.',
-        f'Bytes from states to working are a model, within a factor of {EXACT} of XLA on a CPU.',
+        'Products and bytes are counted in the traced step; multiply-adds are those of an example.',
+        f'Bytes from activations to working are a model: within a factor of {EXACT} of XLA for the',
+        'six rules of bioprop in float32 on one CPU, an estimate for other rules and settings.',
+        *([loops] if any(step.unbounded for step in phases.values()) else []),
         *([shares] if guessed else []),
         'Times are of training alone. Launches are not counted; they decide below 0.1 ms a step.',
     ]

@@ -6,8 +6,10 @@ product of matrices for every place, over the patches of the input that the plac
 patches of one block exist at a time, so that they stay in the cache.
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -23,6 +25,7 @@ from bioprop.layers.window import Padding, Window, window
 # better, and the limit is there for memory.
 BLOCK_BYTES = {'cpu': 4 << 20}
 BLOCK_BYTES_ELSEWHERE = 256 << 20
+_BACKEND = contextvars.ContextVar('_BACKEND', default=None)
 
 
 def locally_connected(
@@ -132,6 +135,19 @@ def block_rows(rows: int, row_bytes: int, backend: str) -> int:
     return -(-rows // blocks)
 
 
+@contextlib.contextmanager
+def blocks_for(backend: str | None) -> Iterator[None]:
+    """Blocks are those of this backend, by JAX's name; None: of the one that there is.
+
+    For programs that are traced on one machine to know what they would need on another.
+    """
+    token = _BACKEND.set(backend)
+    try:
+        yield
+    finally:
+        _BACKEND.reset(token)
+
+
 def _each_block(place, batch, bytes_per_tap, block, carry):
     """carry = block(first row, number of rows, carry) for blocks that cover all rows of places.
 
@@ -139,7 +155,7 @@ def _each_block(place, batch, bytes_per_tap, block, carry):
     """
     rows, *others = place.out_shape
     row_bytes = math.prod(others) * place.taps * batch * bytes_per_tap
-    size = block_rows(rows, row_bytes, jax.default_backend())
+    size = block_rows(rows, row_bytes, _BACKEND.get() or jax.default_backend())
     whole, rest = divmod(rows, size)
     if whole == 1:
         carry = block(0, size, carry)

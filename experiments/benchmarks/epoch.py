@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from absl import flags
 
-from bioprop.costs import trace
+from bioprop.costs.trace import trace_step
 from bioprop.running.run import make_run
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
@@ -106,6 +106,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     """
     run = make_run(configuration(batch_size, 1))
     state = init_state(run.learner, jax.random.key(0), run.hparams)
+    counted = trace_step(run.learner, run.passes[0], batch_size, run.hparams)
     program = functools.partial(
         train_steps, run.learner, run.passes[0], batch_size, run.steps_per_pass,
         images=run.parts['train'], hparams=run.hparams,
@@ -113,7 +114,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     contestants = {
         'program': timing.Stepper(lambda state: program(state)[0], state),
         'plain': plain_epoch(batch_size, run.parts['train']),
-        'floor': floor.run(*trace.products('bp', NET.network, batch_size), run.steps_per_pass),
+        'floor': floor.run(counted.products, counted.trained, run.steps_per_pass),
         'plain evaluation': plain_evaluation(run.parts),
     }
     least = timing.interleave(contestants, seconds)

@@ -1,47 +1,43 @@
 """The floor of a training step: its matrix products alone, with or without Adam's traffic."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from bioprop.costs.trace import Product
+from bioprop.costs.products import Product
 from experiments.benchmarks import timing
 
 
-def run(signals: list[Product], gradients: list[Product] = (), steps: int = 1) -> timing.Stepper:
+def run(products: list[Product], trained: Any = (), steps: int = 1) -> timing.Stepper:
     """A call that does, `steps` times in one scan, just these products, and Adam's traffic.
 
-    Adam reads and writes a weight and its two moments for each element of a gradient. A signal is
-    kept whole and hands one number to the next step, so that none can be skipped or moved.
+    Adam reads an update, and reads and writes a weight and its two moments, for each element of
+    the arrays, or shapes, in `trained`. A product is kept whole and hands one number to the next
+    step, so that none can be skipped or moved.
     """
 
     def ones(places, *shape):
         return jnp.ones(shape if places == 1 else (places, *shape))
 
-    def operands(items):
-        return [
-            (ones(places, rows, inner), ones(places, inner, columns))
-            for places, rows, inner, columns in items
-        ]
-
     def multiply(pairs):
         results = jax.lax.optimization_barrier([x @ y for x, y in pairs])
-        return results, [
+        return [
             (x.at[(0,) * x.ndim].set(result[(0,) * x.ndim]), y)
             for (x, y), result in zip(pairs, results, strict=True)
         ]
 
     def step(carry):
-        signals, gradients, weights = carry
-        _, signals = multiply(signals)
-        results, gradients = multiply(gradients)
+        pairs, updates, weights = carry
         weights = [
-            [x + gradient for x in triple]
-            for triple, gradient in zip(weights, results, strict=True)
+            [x + update for x in triple] for triple, update in zip(weights, updates, strict=True)
         ]
-        return signals, gradients, weights
+        return multiply(pairs), updates, weights
 
-    weights = [
-        [ones(places, rows, columns) for _ in range(3)] for places, rows, _, columns in gradients
+    pairs = [
+        (ones(places, rows, inner), ones(places, inner, columns))
+        for places, rows, inner, columns in products
     ]
-    carry = (operands(signals), operands(gradients), weights)
-    return timing.Stepper(step, carry, steps)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(trained)]
+    weights = [[jnp.ones(shape) for _ in range(3)] for shape in shapes]
+    return timing.Stepper(step, (pairs, [jnp.ones(shape) for shape in shapes], weights), steps)

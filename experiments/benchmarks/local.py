@@ -32,7 +32,7 @@ from absl import flags
 from flax import linen
 from jax import lax
 
-from bioprop.costs import trace
+from bioprop.costs.products import flops
 from bioprop.layers import Layer, locally_connected, window
 from bioprop.layers.base import Shape
 from experiments.benchmarks import timing
@@ -68,7 +68,7 @@ class Case(NamedTuple):
     def flops(self) -> int:
         """Floating point operations of the forward pass's products; the gradients take twice."""
         *places, columns = self.layer.bias_shape
-        return trace.flops([(math.prod(places), self.batch, self.layer.kernel_shape[-2], columns)])
+        return flops([(math.prod(places), self.batch, self.layer.kernel_shape[-2], columns)])
 
     @property
     def bytes(self) -> int:
@@ -261,7 +261,7 @@ def rate_calls() -> dict[str, Callable[[], object]]:
 
 def floors(case: Case, ms_product: float, ms_pass: float) -> dict[str, tuple[float, float]]:
     """(forward, forward_backward) in ms, of floating point operations, of bytes, and of both."""
-    ms_flops = case.flops * ms_product / trace.flops([(1, PRODUCT, PRODUCT, PRODUCT)])
+    ms_flops = case.flops * ms_product / flops([(1, PRODUCT, PRODUCT, PRODUCT)])
     ms_bytes = case.bytes * ms_pass / (2 * 4 * PASS)
     by_flops, by_bytes = (ms_flops, 3 * ms_flops), (ms_bytes, 2 * ms_bytes)
     both = tuple(map(max, by_flops, by_bytes))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from bioprop.costs import trace
+from bioprop.costs.trace import trace_step
 from bioprop.running import population
 from bioprop.running.run import Run, make_run
 from bioprop.settings import paper
@@ -72,20 +72,14 @@ class Together:
         return self.members
 
 
-def products(run: Run, side_by_side: int) -> timing.Stepper:
+def of_members(run: Run, side_by_side: int) -> timing.Stepper:
     """A call that does the matrix products, and Adam's traffic, of one step of some members."""
-
-    def of_members(items):
-        return [(places * side_by_side, *shape) for places, *shape in items]
-
-    signals, gradients = trace.products(
-        RULE.value, run.learner.network, run.batch_size, _auxiliary(run)
+    counted = trace_step(run.learner, run.passes[0], run.batch_size, run.hparams)
+    products = [(places * side_by_side, *shape) for places, *shape in counted.products]
+    trained = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((side_by_side, *leaf.shape), leaf.dtype), counted.trained
     )
-    return floor.run(of_members(signals), of_members(gradients))
-
-
-def _auxiliary(run: Run) -> int:
-    return configuration(run.batch_size).get('auxiliary_units') or 0
+    return floor.run(products, trained)
 
 
 def rows(batch_size: int, seconds: float) -> list[dict]:
@@ -97,7 +91,7 @@ def rows(batch_size: int, seconds: float) -> list[dict]:
     run = make_run(configuration(batch_size))
     sizes = [int(size) for size in MEMBERS.value]
     width = WIDTH.get(jax.default_backend(), max(sizes))
-    contestants = {'alone': alone(run), 'floor': products(run, width)}
+    contestants = {'alone': alone(run), 'floor': of_members(run, width)}
     contestants |= {size: Together(run, size) for size in sizes}
     least = timing.interleave(contestants, seconds)
     steps = {'alone': STEPS, 'floor': width} | {size: size * STEPS for size in sizes}

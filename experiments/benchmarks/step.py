@@ -5,14 +5,12 @@ takes turns with BP alone, since all states together would not fit; ratios are t
 beside a rule.
 """
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 from absl import flags
 
 from bioprop import networks, rules
-from bioprop.costs import trace
+from bioprop.costs import products, trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.training import optim
 from bioprop.training.learner import Learner, init_state
@@ -66,10 +64,10 @@ def rule_step(rule: str, net: Net, batch: dict[str, jax.Array], steps: int = 1) 
     )
 
 
-def rule_products(rule: str, net: Net, batch_size: int) -> list[trace.Product]:
+def rule_products(rule: str, net: Net, batch_size: int) -> list[products.Product]:
     """All matrix products of a step of the rule."""
-    auxiliary = net.auxiliary_units if rule == 'ao_sdtp' else 0
-    return list(itertools.chain(*trace.products(rule, net.network, batch_size, auxiliary)))
+    made = learner(rule, net)
+    return trace.trace_step(made, (tuple(made.optimizers),), batch_size, HPARAMS).products
 
 
 def parameters(net: Net) -> int:
@@ -133,7 +131,7 @@ def _group_rows(group, bp, net, batch, seconds):
             'ms_step': least[name],
             'ratio_to_plain_bp': None,
             'ratio_to_bp': least[name] / least['bp'],
-            'mflop': trace.flops(items[kind]) / 1e6,
+            'mflop': products.flops(items[kind]) / 1e6,
             'ms_floor': least[f'{kind} floor'],
             'ratio_to_floor': least[name] / least[f'{kind} floor'],
             'peak_bytes': steps[name].peak_bytes,
