@@ -1,7 +1,20 @@
 """bioprop: a benchmark of biologically motivated learning rules in JAX."""
 
+from typing import Any
+
 from bioprop.networks import Network, feedforward, network
 from bioprop.objective import objective
 from bioprop.rules import Context, Rule, init_weights
 
-__all__ = ['Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective']
+__all__ = [
+    'Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective', 'open_run',
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`open_run`, which imports what training needs, once it is asked for."""
+    if name == 'open_run':
+        from bioprop.running.opened import open_run
+
+        return open_run
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,22 +1,37 @@
 """What the launchers of studies share: their flags, and how they end."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 from absl import flags
 
 from bioprop.command_line import run
+from bioprop.errors import UserError
 from bioprop.records.paths import local
 from bioprop.records.provenance import cores
 from bioprop.studies.study import MEMBERS, Study
 
 STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
+OUT = flags.DEFINE_string('out', None, 'What to write. Default: in the folder that is read.')
 MEMBERS_FLAG = flags.DEFINE_integer(
     'members', MEMBERS, 'Runs in one program at most; each process takes as many at once.', 1
 )
 CPU_DEVICES = flags.DEFINE_integer(
     'cpu_devices', None, 'On a CPU: devices to divide it into. Default: its cores.', 1
 )
+
+
+def named_study() -> Path:
+    """The folder of --study. Raises UserError if none is named."""
+    if not STUDY.value:
+        raise UserError('name the study: --study=FOLDER')
+    return local(STUDY.value, '--study')
+
+
+def out(default: Path) -> Path:
+    """What is to be written."""
+    return local(OUT.value, '--out') if OUT.value else default
 
 
 def open_study(default: str, purpose: dict) -> Study:
