@@ -18,6 +18,7 @@ from test_stream import write_photos
 
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints, read_all
+from bioprop.running import looks as looks_at
 from bioprop.running.run import make_run
 from bioprop.running.train import train
 from bioprop.settings import paper
@@ -28,7 +29,7 @@ from experiments.analysis.rows import load, read
 from experiments.drawing import gallery, panes
 from experiments.drawing.panes import Pane, Trace
 from experiments.drawing.themes import ANGLE, METRICS, RATIO, THEMES, metrics_of
-from experiments.pages import examine, run_page
+from experiments.pages import run_page
 
 SHIFTS = (0.0, 1.0, 5.0)  # of the seeds
 
@@ -287,7 +288,7 @@ def test_a_run_is_measured_at_its_checkpoints_and_left_as_it_is(trained, tmp_pat
 
 
 def test_the_numbers_are_those_of_the_images_that_are_named(trained):
-    looks = list(examine.examine(trained, ('saturation',), 10**6))
+    looks = list(looks_at.examine(trained, ('saturation',), 10**6))
     assert [look.images for look in looks] == [4500, 500] * 2
 
 
@@ -315,10 +316,10 @@ def test_of_a_stream_the_images_that_can_be_decoded_are_measured(tmp_path):
         paper_dataset='imagenet', hidden=((3, 4, 2),), batch_size=16, validation_fraction=0.1,
     )  # fmt: skip
     run = make_run(resolve(config))
-    images = examine.first_images(run, 'train', 10)
+    images = looks_at.first_images(run, 'train', 10)
     assert images.label.tolist() == [0, 1, *range(3, 10)]
     assert 0.1 < images.batch()['image'].std() < 10
-    assert len(examine.first_images(run, 'validation', 10).image) == 2
+    assert len(looks_at.first_images(run, 'validation', 10).image) == 2
 
 
 def test_a_run_with_nothing_yet_says_so(tmp_path):
@@ -335,7 +336,7 @@ def test_a_data_set_that_is_not_here_is_the_usual_message(trained, tmp_path):
     told['config'] |= {'dataset': 'mnist', 'data_dir': str(tmp_path)}
     path.write_text(json.dumps(told))
     with pytest.raises(UserError, match='mnist'):
-        list(examine.examine(tmp_path / 'run', ('signal',), 10))
+        list(looks_at.examine(tmp_path / 'run', ('signal',), 10))
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from bioprop.rules import RULES
 from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
+from bioprop.studies.search import search_of
+from bioprop.studies.study import purpose_of
 from bioprop.training.schedules import SCHEDULES
 from experiments.analysis import rows, series
 from experiments.analysis.reconstruct import reconstructions
-from experiments.analysis.rows import Method, load, purpose, read, search_of
+from experiments.analysis.rows import Method, load, read
 from experiments.drawing import digits, gallery, histograms, panes, style
 from experiments.drawing.panes import ERRORS, Pane, Trace
 
@@ -49,7 +51,7 @@ def test_a_search_in_progress_has_no_winner_yet(tmp_path):
     assert load(tmp_path).role.tolist() == ['winner']
     for told in ({'rungs': [[3, 2]]}, {'bp': {'rungs': [[3, 2]]}}):
         (tmp_path / 'study.json').write_text(json.dumps(told))
-        assert search_of(purpose(tmp_path))
+        assert search_of(purpose_of(tmp_path))
     assert load(tmp_path).role.tolist() == ['trial']
 
 

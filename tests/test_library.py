@@ -6,7 +6,10 @@ from pathlib import Path
 
 import jax
 import pytest
+import studies
 
+from bioprop.running.train import train
+from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
 from bioprop.training.schedules import SCHEDULES
 
@@ -46,7 +49,25 @@ def test_the_layer_has_the_shapes_that_are_said():
 def test_the_flax_module_has_flaxs_parameters():
     kernels = [layer['kernel'].shape for layer in run(BLOCKS[2])['variables']['params'].values()]
     assert kernels == [(16, 16, 72, 64), (16, 16, 576, 32)]
-    assert len(BLOCKS) == 3
+
+
+def test_a_run_is_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = paper('mnist', 'bp', dataset='mnist_mini', hidden=(8,), batch_size=1000, epochs=2)
+    summary = train(resolve(config), Path('runs/quickstart'), [])
+    names = run(BLOCKS[3])
+    told = summary['test_error_at_best_validation']
+    assert float(names['error']) == pytest.approx(told, abs=1e-4)
+    assert [state.shape for state in names['states']] == [(10, 28, 28, 1), (10, 8), (10, 10)]
+
+
+def test_runs_and_records_are_frames(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies.searched(Path('studies/table1_mnist_fc'))
+    names = run(BLOCKS[4])
+    assert names['table'].loc['dtp', 'alternating', 0.1].tolist() == [13, pytest.approx(7**0.5), 3]
+    assert names['curves']['bp', 0.5].tolist() == [50, 30]
+    assert len(BLOCKS) == 5
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)

@@ -11,8 +11,9 @@ import studies
 
 from bioprop.errors import UserError
 from experiments.analysis.origins import origins
+from experiments.analysis.overview import overview
 from experiments.analysis.rows import load
-from experiments.pages.page import counted, entries, page_of, search_text, spread_text
+from experiments.pages.page import counted, page_of, search_text, spread_text
 
 
 def spread(mean, deviation, seeds):
@@ -46,7 +47,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_a_row_counts_the_seeds_of_the_winner_alone(tmp_path):
-    bp, dtp = entries(load(studies.searched(tmp_path)))
+    bp, dtp = overview(load(studies.searched(tmp_path)))
     assert bp['train'] == spread(statistics.mean([4, 5, 9]), statistics.stdev([4, 5, 9]), 3)
     assert bp['test'] == spread(9, statistics.stdev([7, 8, 12]), 3)
     assert bp['validation'] == spread(10, statistics.stdev([8, 9, 13]), 3)
@@ -73,7 +74,7 @@ def test_a_row_counts_the_seeds_of_the_winner_alone(tmp_path):
 )
 def test_what_the_paper_did_not_run_has_no_published_figure(tmp_path, settings):
     studies.write(tmp_path, studies.config(**settings), [1], [1])
-    (row,) = entries(load(tmp_path))
+    (row,) = overview(load(tmp_path))
     assert row['published'] is None
 
 
@@ -81,7 +82,7 @@ def test_convolutional_nets_stand_beside_local_ones(tmp_path):
     hidden = [[3, 32, 2], [3, 64, 2], 1024]
     for net in ('conv', 'lc'):
         studies.write(tmp_path, studies.config(net=net, hidden=hidden), [1], [1])
-    local, shared = entries(load(tmp_path))
+    local, shared = overview(load(tmp_path))
     assert (local['method'].net, local['published']['test']) == ('lc', 1.17)
     assert (shared['method'].net, shared['published']['test']) == ('conv', 1.01)
 

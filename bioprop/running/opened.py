@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bioprop.data.sets import Dataset
 from bioprop.errors import UserError, unknown
 from bioprop.losses import Loss
 from bioprop.networks import Network
@@ -34,7 +35,7 @@ class Opened(NamedTuple):
     hparams: Hparams
     step: int  # that the weights stand at
     epoch: float
-    run: Run  # with the data set
+    data: Dataset
 
     def predict(self, images: np.ndarray) -> jax.Array:
         """The logits, (n, outputs), of images as the data set holds them.
@@ -47,7 +48,7 @@ class Opened(NamedTuple):
 
     def inputs(self, images: np.ndarray) -> jax.Array:
         """What the network sees of such images."""
-        mean, std = (jnp.asarray(x, float) for x in (self.run.data.mean, self.run.data.std))
+        mean, std = (jnp.asarray(x, float) for x in (self.data.mean, self.data.std))
         return Images(jnp.asarray(images), None, mean, std).batch()['image']
 
     def _logits(self, images):
@@ -80,7 +81,7 @@ def open_run(workdir: Path | str, which: str = 'best') -> Opened:
     learner = run.learner
     return Opened(
         learner.network, learner.rule, learner.loss, saved.state.weights, config, run.hparams,
-        saved.step, saved.step / run.steps_per_epoch, run,
+        saved.step, saved.step / run.steps_per_epoch, run.data,
     )  # fmt: skip
 
 

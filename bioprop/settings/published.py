@@ -3,6 +3,7 @@
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from bioprop.errors import UserError
 
@@ -54,6 +55,31 @@ def hidden_layers(dataset: str, net: str) -> tuple:
     if net == 'fc':
         return tuple(found['hidden'])
     return (*map(tuple, found['local']), *found['dense'])
+
+
+def figures(config: dict) -> dict[str, float] | None:
+    """The errors in percent of table 1, 'train' and 'test', for a resolved configuration.
+
+    None where it has none, or a net of other layers is trained. The paper alternates by epoch. Its
+    auxiliary units are known for CIFAR-10; elsewhere ours count.
+    """
+    names = ('dataset', 'net', 'rule', 'schedule')
+    dataset, net, rule, schedule = (config[name] for name in names)
+    rows = tables()['table1'].get(dataset, {}).get('lc' if net == 'conv' else net, {})
+    found = rows.get(row_name(net, rule, schedule))
+    units = config.get('auxiliary_units')
+    same = (
+        found
+        and config['loss'] == 'softmax_cross_entropy'
+        and schedule != 'alternating_step'
+        and _listed(config['hidden']) == _listed(hidden_layers(dataset, net))
+        and units in (None, auxiliary_units(dataset))
+    )
+    return found if same else None
+
+
+def _listed(layers: Any) -> Any:
+    return list(map(_listed, layers)) if isinstance(layers, list | tuple) else layers
 
 
 def auxiliary_units(dataset: str) -> int:

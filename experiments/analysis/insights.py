@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.measured import PARTS, by_epoch, measured
+from bioprop.running.looks import PARTS
+from experiments.analysis.measured import by_epoch, measured
 from experiments.analysis.overview import entry
 from experiments.analysis.paper import CONTRASTS, LOOKS, row_name
 from experiments.analysis.rows import panels, winners

@@ -11,7 +11,6 @@ import pandas as pd
 
 from experiments.analysis.series import lines, records
 
-PARTS = ('train', 'validation')  # of the data
 NAME = r'^(?P<metric>.+?)(?:/(?P<place>total|layer_(?P<layer>\d+)))?(?P<spread>/spread)?$'
 KEYS = ['name', 'part', 'step', 'epoch']
 

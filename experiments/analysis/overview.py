@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from bioprop.settings import published
 from experiments.analysis.rows import SCORES, longest
 from experiments.analysis.spreads import spread
 
@@ -19,9 +20,9 @@ def entry(runs: pd.DataFrame) -> Entry:
     """A row: its panel, method and scores over the seeds of its winner, and what it took.
 
     Scores are spreads, errors in percent or losses per pixel; None stands where there is nothing
-    yet. `seeds` have ended, of those `planned` as far as they were started; `winner` is the
-    configuration of the first. `trials` are hyperparameters that the search tried. `runs` have
-    ended, those of each rung of the search included, in so many `hours` of computing.
+    yet. `published` are the paper's. `seeds` have ended, of those `planned` as far as they were
+    started; `winner` is the configuration of the first. `trials` are hyperparameters that the
+    search tried. `runs` have ended, those of each rung included, in so many `hours` of computing.
     """
     won, tried = runs[runs.role == 'winner'], longest(runs[runs.role == 'trial'])
     winner = None if won.empty else won.config.iloc[0]
@@ -39,4 +40,5 @@ def entry(runs: pd.DataFrame) -> Entry:
         'diverged': int(runs.diverged.sum()),
         'hours': float(runs.seconds.sum()) / 3600,
         'winner': winner,
+        'published': published.figures(winner or runs.config.iloc[0]),
     }

@@ -1,10 +1,8 @@
 """The paper's tables: their rows, and what it concludes from them. No other file names a rule."""
 
-from typing import Any
-
 from bioprop.settings import paper, published, resolve
 from bioprop.studies.study import Config
-from experiments.analysis.rows import Method, Panel
+from experiments.analysis.rows import Method
 
 BOTH = ('parallel', 'alternating')
 SCHEDULES = {
@@ -52,24 +50,3 @@ def row_name(method: Method) -> str:
     """As in the tables; of alternating by step, which they lack, with '_step' behind it."""
     name = published.row_name(method.net, method.rule, method.schedule)
     return f'{name}_step' if method.schedule == 'alternating_step' else name
-
-
-def figures_of(panel: Panel, method: Method, config: Config | None) -> dict[str, float] | None:
-    """The figures of table 1 for a row: 'train' and 'test' errors in percent.
-
-    None where it has none, or a net of other layers is trained. The paper alternates by epoch. Its
-    auxiliary units are known for CIFAR-10; elsewhere ours count.
-    """
-    rows = published.tables()['table1'].get(panel.dataset, {}).get(panel.net, {})
-    figures = rows.get(row_name(method))
-    if figures is None or panel.measure == 'loss':
-        return None
-    layers = published.hidden_layers(panel.dataset, method.net)
-    other_layers = config and _listed(config['hidden']) != _listed(layers)
-    if other_layers or method.units not in (None, published.auxiliary_units(panel.dataset)):
-        return None
-    return figures
-
-
-def _listed(layers: Any) -> Any:
-    return list(map(_listed, layers)) if isinstance(layers, list | tuple) else layers

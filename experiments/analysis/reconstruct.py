@@ -24,7 +24,7 @@ def reconstructions(workdir: Path, places: np.ndarray) -> tuple[np.ndarray, np.n
     if config_of(workdir)['loss'] != 'squared_error':
         raise UserError(f'{workdir} is not of an autoencoder: its loss is no squared_error')
     opened = open_run(workdir)
-    images = opened.run.data.test.image[places]
+    images = opened.data.test.image[places]
     made = opened.loss.output(opened.predict(images))
     shape = images.shape[:3]
     return np.asarray(opened.inputs(images)).reshape(shape), np.asarray(made).reshape(shape)

@@ -5,14 +5,15 @@ Functions of data frames of runs.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bioprop.records import runs as read_runs
-from bioprop.records.frames import config_of, read_json
-from bioprop.studies.study import Config, run_name
+from bioprop.records.frames import config_of
+from bioprop.studies.search import search_of
+from bioprop.studies.study import Config, purpose_of, run_name
 from bioprop.training.schedules import SCHEDULES
 from experiments.analysis import catalogue
 
@@ -86,7 +87,7 @@ def method_of(config: Config) -> Method:
 
 def load(study: Path) -> pd.DataFrame:
     """The runs of a study in their rows. Raises UserError if the folder is none, or is damaged."""
-    return placed(read_runs(study), bool(search_of(purpose(study))))
+    return placed(read_runs(study), bool(search_of(purpose_of(study))))
 
 
 def read(workdir: Path) -> pd.DataFrame:
@@ -177,15 +178,3 @@ def panels(runs: pd.DataFrame, *measures: str) -> Iterator[tuple[Panel, pd.DataF
     for panel, members in runs.groupby('panel', sort=False):
         if not measures or panel.measure in measures:
             yield panel, members
-
-
-def purpose(study: Path) -> dict[str, Any]:
-    """What the study is for, as its launcher said in study.json; {} where it did not."""
-    path = study / 'study.json'
-    return read_json(path) if path.exists() else {}
-
-
-def search_of(purpose: dict[str, Any]) -> dict[str, Any]:
-    """The search that a study is for, or the first of its rows; {} where it tells none."""
-    told = [purpose, *(row for row in purpose.values() if isinstance(row, dict))]
-    return next((search for search in told if search.get('rungs')), {})

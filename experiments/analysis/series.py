@@ -28,7 +28,12 @@ def lines(points: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     told = runs.groupby('row').agg(
         method=('method', 'first'), seeds=('name', 'size'), diverged=('diverged', 'sum')
     )
-    return found.rename_axis(['row', 'x']).reset_index().sort_values(['row', 'x'], ignore_index=True).join(told, on='row')
+    return (
+        found.rename_axis(['row', 'x'])
+        .reset_index()
+        .sort_values(['row', 'x'], ignore_index=True)
+        .join(told, on='row')
+    )
 
 
 def by_method(lines: pd.DataFrame) -> Iterator[tuple[Method, pd.DataFrame]]:
@@ -94,7 +99,7 @@ def by_units(runs: pd.DataFrame) -> pd.DataFrame:
     own = won[~won.stands_in]
     won = won[~won.stands_in | ~won.method.isin(own[own.x == 0].method)]
     won = won[won.method.isin(own[own.x > 0].method)]
-    won = won.assign(row=won.method.map(list(dict.fromkeys(won.method)).index))
+    won = won.assign(row=won.groupby('method').row.transform('max'))
     found = lines(won, won)
     counts = won.groupby(['row', 'x']).size().groupby('row').max()
     return found.assign(seeds=found.row.map(counts), diverged=0)

@@ -57,7 +57,7 @@ def draw_histograms(runs: pd.DataFrame) -> Figures:
 
 def draw_auxiliary(runs: pd.DataFrame) -> Figures:
     """Test error by auxiliary units: axes for each data set and net."""
-    words = 'auxiliary units', 'test error (%)', ERRORS
+    words = 'auxiliary units (0: the rule without)', 'test error (%)', ERRORS
     found = [pane(series.by_units(m), *words, p.title) for p, m in panels(runs, 'error')]
     rows = panes.pairs(found)
     return {'auxiliary': _drawn(rows)} if rows else {}

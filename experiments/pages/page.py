@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from bioprop.errors import UserError
 from bioprop.records.writers import clock
 from bioprop.settings import resolve
+from bioprop.studies.search import search_of
+from bioprop.studies.study import purpose_of
 from experiments.analysis.origins import origins
 from experiments.analysis.overview import Entry, overview
-from experiments.analysis.paper import figures_of
-from experiments.analysis.rows import load, panels, purpose, search_of, winners
+from experiments.analysis.rows import Method, load, panels, winners
 from experiments.analysis.spreads import Spread, shown
 from experiments.drawing import gallery, style
 
@@ -99,23 +100,17 @@ def embedded(figure: Figure) -> str:
     return 'data:image/svg+xml;base64,' + base64.b64encode(stream.getvalue()).decode()
 
 
-def entries(runs: pd.DataFrame) -> list[Entry]:
-    """The rows of a panel with their labels and published figures.
-
-    Those of several auxiliary widths tell them.
-    """
-    units = [each['method']._replace(units=None) for each in overview(runs)]
+def labelled(runs: pd.DataFrame) -> list[Entry]:
+    """The rows of a panel with their labels: those of several auxiliary widths tell them."""
+    found = overview(runs)
+    alike = [each['method']._replace(units=None) for each in found]
     return [
-        each
-        | {
-            'label': _label(each['method'], units.count(each['method']._replace(units=None)) > 1),
-            'published': figures_of(each['panel'], each['method'], each['winner']),
-        }
-        for each in overview(runs)
+        each | {'label': _label(each['method'], alike.count(one) > 1)}
+        for each, one in zip(found, alike, strict=True)
     ]
 
 
-def _label(method, several_widths: bool) -> str:
+def _label(method: Method, several_widths: bool) -> str:
     widths = several_widths and method.units is not None
     return f'{method.label}, {method.units} units' if widths else method.label
 
@@ -140,7 +135,7 @@ def page(name: str, told: dict[str, Any], runs: pd.DataFrame, now: str) -> str:
         now=now,
         purpose=told,
         runs=runs,
-        panels=[(p, settings_text(found), entries(found)) for p, found in panels(runs)],
+        panels=[(p, settings_text(found), labelled(found)) for p, found in panels(runs)],
         figures=figures(runs),
         origins=origins(runs),
         clock=clock,
@@ -158,4 +153,4 @@ def _indented(value: Any) -> str:
 def page_of(study: Path) -> str:
     """The page of what a study's folder holds now. Raises UserError where there is nothing yet."""
     now = time.strftime('%Y-%m-%d %H:%M')
-    return page(study.resolve().name, purpose(study), load(study), now)
+    return page(study.resolve().name, purpose_of(study), load(study), now)

@@ -10,6 +10,7 @@ import pandas as pd
 from bioprop.errors import UserError
 from bioprop.records.provenance import provenance
 from bioprop.records.writers import write_json, write_whole
+from bioprop.running.looks import Look, examine
 from experiments.analysis.measured import measured
 from experiments.analysis.origins import origins
 from experiments.analysis.rows import read
@@ -17,7 +18,7 @@ from experiments.analysis.series import records
 from experiments.drawing import inside
 from experiments.drawing.gallery import Figures, save
 from experiments.drawing.themes import THEMES, metrics_of
-from experiments.pages.examine import Look, as_records, cells, examine, text
+from experiments.pages.examine import as_records, cells, frame_of, text
 from experiments.pages.page import render, settings_text
 
 
@@ -35,7 +36,7 @@ def figures_of_checkpoints(run: pd.DataFrame, looks: Sequence[Look]) -> Figures:
     """What was measured at checkpoints, a figure for each theme."""
     if not looks:
         return {}
-    found = pd.concat([look.frame for look in looks])
+    found = pd.concat(list(map(frame_of, looks)))
     return _figures('measured', lambda metrics: inside.over_layers(_title(run), metrics, found))
 
 
