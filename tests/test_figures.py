@@ -16,10 +16,11 @@ from bioprop.rules import RULES
 from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
+from bioprop.studies.roles import longest
 from bioprop.studies.search import search_of
 from bioprop.studies.study import purpose_of
 from bioprop.training.schedules import SCHEDULES
-from experiments.analysis import rows, series
+from experiments.analysis import series
 from experiments.analysis.reconstruct import reconstructions
 from experiments.analysis.rows import Method, load, read
 from experiments.drawing import digits, gallery, histograms, panes, style
@@ -69,7 +70,7 @@ def test_the_winner_has_the_most_epochs_then_seeds_then_the_lowest_validation_er
 def test_of_each_configuration_the_last_rung_counts(tmp_path):
     for lr, epochs in ((1, 1), (1, 3), (2, 1)):
         studies.write(tmp_path, studies.config(lr=lr, epochs=epochs), [5], [5])
-    kept = rows.longest(load(tmp_path))
+    kept = longest(load(tmp_path))
     assert sorted(zip(kept.lr, kept.epochs, strict=True)) == [(1, 3), (2, 1)]
 
 
@@ -232,7 +233,7 @@ def test_files_are_written_and_the_same_each_time(tmp_path):
         'histograms_mnist_fc.png', 'histograms_mnist_fc.svg',
     ]  # fmt: skip
     with Image.open(tmp_path / 'figures' / 'curves_mnist.png') as image:
-        assert image.width == style.WIDTH * style.LOOK['savefig.dpi']
+        assert image.width == style.WIDTH * 200
     again = gallery.save(gallery.draw('curves', study), tmp_path / 'again')
     assert again[1].read_text() == paths[1].read_text()
 

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from bioprop.settings import published
-from experiments.analysis.rows import SCORES, longest
+from bioprop.studies.roles import longest
+from experiments.analysis.rows import SCORES
 from experiments.analysis.spreads import spread
 
 Entry = dict[str, Any]

@@ -12,8 +12,9 @@ import pandas as pd
 
 from bioprop.records import runs as read_runs
 from bioprop.records.frames import config_of
+from bioprop.studies.roles import best_group, groups, roles, score
 from bioprop.studies.search import search_of
-from bioprop.studies.study import Config, purpose_of, run_name
+from bioprop.studies.study import Config, purpose_of
 from bioprop.training.schedules import SCHEDULES
 from experiments.analysis import catalogue
 
@@ -99,27 +100,21 @@ def read(workdir: Path) -> pd.DataFrame:
 def placed(runs: pd.DataFrame, searched: bool = False) -> pd.DataFrame:
     """The runs in the order of tables and seeds, with what tables need of them.
 
-    Columns are `panel`, `method`, `row` (a number for each row of each panel, in order), `group`
-    (the same for runs that differ in their seeds alone), `role` ('winner', 'trial' of the search,
-    or neither), `seconds`, and SCORES, which are missing where they are not finite.
+    Columns are `panel`, `method`, `row` (a number for each row of each panel, in order), `role`
+    ('winner', 'trial' of the search, or neither), `seconds`, and SCORES.
     """
     if runs.empty:
         return runs
-    configs = list(runs.config)
-    rows = list(zip(map(panel_of, configs), map(method_of, configs), strict=True))
+    rows = [(panel_of(config), method_of(config)) for config in runs.config]
     order = {row: number for number, row in enumerate(sorted(set(rows), key=_place))}
-    runs = runs.assign(
+    return runs.assign(
         panel=[panel for panel, _ in rows],
         method=[method for _, method in rows],
-        row=[order[row] for row in rows],
-        group=[run_name(config | {'seed': 0}) for config in configs],
+        row=list(map(order.get, rows)),
+        role=roles(runs, searched),
         seconds=runs.get('seconds', np.nan),
-        **{name: _scores(runs, pattern) for name, pattern in SCORES.items()},
+        **{name: score(runs, pattern) for name, pattern in SCORES.items()},
     ).sort_values(['row', 'seed'], kind='stable', ignore_index=True)
-    roles = {}
-    for _, members in runs.groupby('row'):
-        roles |= _roles(members, searched)
-    return runs.assign(role=runs['name'].map(roles))
 
 
 def _place(row: tuple[Panel, Method]) -> tuple:
@@ -127,50 +122,11 @@ def _place(row: tuple[Panel, Method]) -> tuple:
     return panel, method.place
 
 
-def _scores(runs: pd.DataFrame, pattern: str) -> pd.Series:
-    columns = [pattern.format(measure) for measure in ('error', 'loss')]
-    either = runs.reindex(columns=columns).astype(float).bfill(axis=1).iloc[:, 0]
-    return either.where(np.isfinite(either))
-
-
-def _roles(runs: pd.DataFrame, searched: bool) -> dict[str, str]:
-    """Tells the winner of a row from the trials of its search, by the names of the runs.
-
-    Runs that differ in their seeds alone are a group; the winner is the group of the most epochs,
-    then of the most seeds, then of the lowest validation score. The trials of a search have one
-    seed, the first, and do not count for the winner, which has seeds of its own. Where `searched`
-    does not say that there was a search, it shows in that no other group has a second seed.
-    """
-    later, best = runs.seed != runs.seed.min(), runs.group == best_group(runs)
-    if not searched and (not later.any() or best.all() or (later & ~best).any()):
-        return dict.fromkeys(runs[best]['name'], 'winner')
-    trials = dict.fromkeys(runs[~later]['name'], 'trial')
-    best = runs.group == best_group(runs[later])
-    return trials | dict.fromkeys(runs[later & best]['name'], 'winner')
-
-
-def best_group(runs: pd.DataFrame) -> str | None:
-    """The winner among runs; None if there are none."""
-    merit = runs.groupby('group', sort=False).agg(
-        epochs=('epochs', 'max'), seeds=('name', 'size'), score=('validation', 'mean')
-    )
-    merit = merit.sort_values(list(merit), ascending=[False, False, True], kind='stable')
-    return next(iter(merit.index), None)
-
-
 def winners(runs: pd.DataFrame) -> pd.DataFrame:
     """The winners; of several auxiliary widths the one that is best."""
     won = runs[runs.role == 'winner']
     alike = won.groupby(['panel', 'rule', 'schedule', 'net'], sort=False)
-    return won[won.group.isin([best_group(members) for _, members in alike])]
-
-
-def longest(trials: pd.DataFrame) -> pd.DataFrame:
-    """Of each set of hyperparameters the finished trial of the most epochs: a search has rungs."""
-    ended = trials[trials.finished]
-    tried = [run_name(config | {'epochs': 0}) for config in ended.config]
-    ended = ended.assign(tried=tried).sort_values('epochs', kind='stable')
-    return ended.drop_duplicates('tried', keep='last')
+    return won[groups(won).isin([best_group(members) for _, members in alike])]
 
 
 def panels(runs: pd.DataFrame, *measures: str) -> Iterator[tuple[Panel, pd.DataFrame]]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bioprop.records.frames import records_of
+from bioprop.studies.roles import longest
 from experiments.analysis.paper import WITHOUT_UNITS
-from experiments.analysis.rows import Method, longest
+from experiments.analysis.rows import Method
 from experiments.analysis.spreads import spreads
 
 

@@ -104,17 +104,11 @@ def _pane(won: pd.DataFrame, found: pd.DataFrame, view: View) -> Pane:
 
 
 KINDS: dict[str, tuple[Callable[[pd.DataFrame], Figures], str]] = {
-    'curves': (draw_curves, 'no epoch of a winner has been evaluated yet'),
-    'histograms': (draw_histograms, 'no trial of a search has ended yet'),
-    'auxiliary': (draw_auxiliary, 'no seed of a winner with auxiliary units has ended yet'),
-    'autoencoder': (
-        draw_reconstruction,
-        'there is no evaluated run of --config.loss=squared_error; name some by --runs',
-    ),
-    'diagnostics': (
-        draw_diagnostics,
-        'no epoch of a run with --config.diagnostics has been evaluated yet',
-    ),
+    'curves': (draw_curves, 'epoch of a winner has been evaluated'),
+    'histograms': (draw_histograms, 'trial of a search has ended'),
+    'auxiliary': (draw_auxiliary, 'seed of a winner with auxiliary units has ended'),
+    'autoencoder': (draw_reconstruction, 'run of --config.loss=squared_error has been evaluated'),
+    'diagnostics': (draw_diagnostics, 'epoch of a run with --config.diagnostics was evaluated'),
 }
 
 
@@ -130,7 +124,7 @@ def draw(kind: str, study: Path | None, workdirs: Sequence[Path] = ()) -> Figure
     function, missing = KINDS[kind]
     found = (function(runs) if len(runs) else {}) | draw_digits(named)
     if not found:
-        raise UserError(f'{study} has nothing to draw {kind} of: {missing}')
+        raise UserError(f'{study} has nothing to draw {kind} of: no {missing} yet')
     return found
 
 

@@ -5,27 +5,17 @@ lines tell the same in black and white.
 """
 
 import zlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.style import context
 
 from experiments.analysis import catalogue
 from experiments.analysis.rows import Method
 
 WIDTH, COLUMN = 6.75, 3.3  # inches, of a page's text
-
-LOOK = {
-    'font.size': 9, 'axes.titlesize': 9, 'axes.labelsize': 9, 'xtick.labelsize': 8,
-    'ytick.labelsize': 8, 'legend.fontsize': 8, 'legend.frameon': False,
-    'legend.handlelength': 3.2,  # long enough to show a dashed line with its marker
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.linewidth': 0.8,
-    'axes.axisbelow': True, 'axes.grid': True, 'axes.grid.axis': 'y', 'grid.color': '#dddddd',
-    'grid.linewidth': 0.6, 'lines.linewidth': 1.4, 'hatch.linewidth': 0.7, 'figure.dpi': 200,
-    'savefig.dpi': 200,
-    'svg.hashsalt': 'bioprop',  # the same figure is the same file
-}  # fmt: skip
 
 
 class Look(NamedTuple):
@@ -44,7 +34,7 @@ CONVNET = Look('#767676', 'P', '')
 OTHERS = ('#56B4E9', '#7F3C8D', '#8C510A'), ('<', '>', 'h', 'p', 'd'), ('ooo',)  # of other rules
 LINES = {'parallel': '-', 'alternating': (0, (4, 1.6)), 'alternating_step': (0, (1, 1.2))}
 
-look = matplotlib.rc_context(LOOK)  # decorates the functions that draw
+look = context(Path(__file__).with_name('bioprop.mplstyle'))  # decorates what draws
 
 
 def look_of(method: Method) -> Look:

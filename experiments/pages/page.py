@@ -1,6 +1,7 @@
 """The page of a study: its rows, figures and settings through report.html.jinja."""
 
 import base64
+import functools
 import io
 import json
 import time
@@ -19,7 +20,7 @@ from bioprop.studies.search import search_of
 from bioprop.studies.study import purpose_of
 from experiments.analysis.origins import origins
 from experiments.analysis.overview import Entry, overview
-from experiments.analysis.rows import Method, load, panels, winners
+from experiments.analysis.rows import load, panels, winners
 from experiments.analysis.spreads import Spread, shown
 from experiments.drawing import gallery, style
 
@@ -63,10 +64,9 @@ def settings_text(runs: pd.DataFrame) -> str:
 
 def hyperparameters(entries: list[Entry]) -> pd.DataFrame:
     """Those of all winners as text, a row each, by the labels of their rows."""
-    found = {each['label']: resolve.hparams(each['winner']) for each in entries if each['winner']}
-    frame = pd.DataFrame({label: pd.Series(each, dtype=object) for label, each in found.items()})
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
-    return frame.reindex(names).T.map(_short)
+    won = [entry for entry in entries if entry['winner']]
+    found = pd.DataFrame([resolve.hparams(entry['winner']) for entry in won], dtype=object)
+    return found.set_axis([entry['label'] for entry in won]).map(_short)
 
 
 def _short(value: Any) -> str:
@@ -79,17 +79,17 @@ def figures(runs: pd.DataFrame) -> dict[str, Figure]:
     found = {}
     for draw, _ in gallery.KINDS.values():
         found |= draw(runs)
-    if runs.auxiliary_units[runs.auxiliary_units > 0].nunique() < 2:
+    if len({method.units for method in runs.method} - {None, 0}) < 2:
         found.pop('auxiliary', None)  # one width makes no curve
     return found | gallery.draw_digits(with_weights(runs))
 
 
 def with_weights(runs: pd.DataFrame) -> pd.DataFrame:
     """A run of each row of autoencoders of one data set that still has its checkpoints."""
-    kept = runs.folder.map(lambda folder: (folder / 'checkpoints').exists())
-    for _, members in panels(runs[runs.finished & kept], 'loss'):
-        return winners(members).drop_duplicates('row')
-    return runs[:0]
+    kept = runs[runs.finished & runs.folder.map(lambda folder: (folder / 'checkpoints').exists())]
+    return next((winners(found) for _, found in panels(kept, 'loss')), kept[:0]).drop_duplicates(
+        'row'
+    )
 
 
 @style.look
@@ -104,15 +104,10 @@ def labelled(runs: pd.DataFrame) -> list[Entry]:
     """The rows of a panel with their labels: those of several auxiliary widths tell them."""
     found = overview(runs)
     alike = [each['method']._replace(units=None) for each in found]
-    return [
-        each | {'label': _label(each['method'], alike.count(one) > 1)}
-        for each, one in zip(found, alike, strict=True)
-    ]
-
-
-def _label(method: Method, several_widths: bool) -> str:
-    widths = several_widths and method.units is not None
-    return f'{method.label}, {method.units} units' if widths else method.label
+    for each, one in zip(found, alike, strict=True):
+        width = f', {each["method"].units} units' if alike.count(one) > 1 else ''
+        each['label'] = one.label + width
+    return found
 
 
 def render(template: str, **content: Any) -> str:
@@ -121,36 +116,28 @@ def render(template: str, **content: Any) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {'spread': spread_text, 'embedded': embedded, 'json': _indented}
+    indented = functools.partial(json.dumps, indent=2)
+    environment.filters |= {'spread': spread_text, 'embedded': embedded, 'json': indented}
     return environment.get_template(template).render(**content)
 
 
-def page(name: str, told: dict[str, Any], runs: pd.DataFrame, now: str) -> str:
-    """The whole page. Raises UserError where there is nothing to report."""
+def page_of(study: Path) -> str:
+    """The page of what a study's folder holds now. Raises UserError where there is nothing yet."""
+    runs, purpose, name = load(study), purpose_of(study), study.resolve().name
     if runs.empty:
         raise UserError(f'study {name} has no runs yet')
     return render(
         'report.html.jinja',
         name=name,
-        now=now,
-        purpose=told,
+        now=time.strftime('%Y-%m-%d %H:%M'),
+        purpose=purpose,
+        told=search_text(purpose),
         runs=runs,
         panels=[(p, settings_text(found), labelled(found)) for p, found in panels(runs)],
         figures=figures(runs),
         origins=origins(runs),
-        clock=clock,
-        told=search_text(told),
-        counted=counted,
         hyperparameters=hyperparameters,
+        clock=clock,
+        counted=counted,
         nothing=NOTHING,
     )
-
-
-def _indented(value: Any) -> str:
-    return json.dumps(value, indent=2)
-
-
-def page_of(study: Path) -> str:
-    """The page of what a study's folder holds now. Raises UserError where there is nothing yet."""
-    now = time.strftime('%Y-%m-%d %H:%M')
-    return page(study.resolve().name, purpose_of(study), load(study), now)
