@@ -41,11 +41,8 @@ JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')
 
 def table(rows: list[dict]) -> str:
     """The rows under their keys, numbers with three decimals."""
-
-    def cell(value):
-        return f'{value:.3f}' if isinstance(value, float) else str(value)
-
-    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    shown = [[f'{x:.3f}' if isinstance(x, float) else str(x) for x in row.values()] for row in rows]
+    lines = [list(rows[0]), *shown]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return '\n'.join(
         '  '.join(text.rjust(width) for text, width in zip(line, widths, strict=True))

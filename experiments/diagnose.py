@@ -20,7 +20,7 @@ from experiments.pages import run_page
 WORKDIR = flags.DEFINE_string('workdir', None, 'Workdir of the run.')
 NAMES = flags.DEFINE_string('names', 'all', 'Diagnostics to measure, as in --config.diagnostics.')
 IMAGES = flags.DEFINE_integer('images', 1000, 'Of each part; less take less memory.', 2)
-flags.declare_key_flag('out')
+flags.DEFINE_string('out', None, 'Folder for page and figures. Default: RUN/diagnostics.')
 
 
 def main(argv: list[str]) -> None:

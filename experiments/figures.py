@@ -22,7 +22,7 @@ from experiments.launch import STUDY, launch, named_study, out
 
 RUNS = flags.DEFINE_list('runs', [], 'Workdirs of autoencoders, for the digits.')
 flags.declare_key_flag('study')
-flags.declare_key_flag('out')
+flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
 
 
 def main(argv: list[str]) -> None:

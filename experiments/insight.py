@@ -21,7 +21,7 @@ from experiments.analysis.rows import load
 from experiments.launch import launch, named_study, out
 
 flags.declare_key_flag('study')
-flags.declare_key_flag('out')
+flags.DEFINE_string('out', None, 'File for the table. Default: STUDY/insight.json.')
 
 
 def main(argv: list[str]) -> None:

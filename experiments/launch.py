@@ -13,7 +13,6 @@ from bioprop.records.provenance import cores
 from bioprop.studies.study import MEMBERS, Study
 
 STUDY = flags.DEFINE_string('study', None, 'Folder of the study; processes may share it.')
-OUT = flags.DEFINE_string('out', None, 'What to write. Default: in the folder that is read.')
 MEMBERS_FLAG = flags.DEFINE_integer(
     'members', MEMBERS, 'Runs in one program at most; each process takes as many at once.', 1
 )
@@ -30,8 +29,8 @@ def named_study() -> Path:
 
 
 def out(default: Path) -> Path:
-    """What is to be written."""
-    return local(OUT.value, '--out') if OUT.value else default
+    """What --out names."""
+    return local(flags.FLAGS.out, '--out') if flags.FLAGS.out else default
 
 
 def open_study(default: str, purpose: dict) -> Study:

@@ -12,7 +12,7 @@ from experiments.launch import launch, named_study, out
 from experiments.pages.page import page_of
 
 flags.declare_key_flag('study')
-flags.declare_key_flag('out')
+flags.DEFINE_string('out', None, 'File for the page. Default: STUDY/report.html.')
 
 
 def main(argv: list[str]) -> None:

@@ -34,6 +34,7 @@ SETTINGS = flags.DEFINE_string('settings', '', 'key=value,... for the configs of
 WINNERS_OF = flags.DEFINE_string(
     'winners_of', None, 'JSON file of a table whose winning hyperparameters the rows start from.'
 )
+flags.DEFINE_string('out', None, 'Path of the files .md, .csv and .json; default: in STUDY.')
 
 
 def searches(rows: dict[str, Config], rungs: str) -> dict[str, Search]:

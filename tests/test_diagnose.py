@@ -17,6 +17,7 @@ from test_report import Reader
 from test_stream import write_photos
 
 from bioprop.errors import UserError
+from bioprop.records import numbers
 from bioprop.records.checkpoint import Checkpoints, read_all
 from bioprop.running import looks as looks_at
 from bioprop.running.run import make_run
@@ -24,7 +25,7 @@ from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
 from bioprop.studies.study import run_name
-from experiments.analysis import insights, measured
+from experiments.analysis import insights
 from experiments.analysis.rows import load, read
 from experiments.drawing import gallery, panes
 from experiments.drawing.panes import Pane, Trace
@@ -84,13 +85,13 @@ def test_names_are_taken_apart():
         'signal_angle/total': ('signal_angle', 'total', None),
         'target_rank': ('target_rank', '', None),
     }
-    found = measured.apart(pd.DataFrame([dict.fromkeys(names, 1.0) | {'step': 3}]), ['step'])
+    found = numbers.apart(pd.DataFrame([dict.fromkeys(names, 1.0) | {'step': 3}]), ['step'])
     found = found.astype({'layer': object}).replace({np.nan: None})
     told = zip(found.metric, found.place, found.layer, strict=True)
     assert list(told) == list(names.values())
     assert set(found.value) == {1.0}
     beside = pd.DataFrame([{'step': 3, 'a/layer_1': 1.0, 'a/layer_1/spread': 2.0, 'b': math.inf}])
-    (only,) = measured.apart(beside, ['step']).itertuples()
+    (only,) = numbers.apart(beside, ['step']).itertuples()
     assert (only.metric, only.layer, only.value, only.over_images) == ('a', 1, 1.0, 2.0)
 
 

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from bioprop.errors import UserError
+from bioprop.records.spreads import welch
 from bioprop.records.writers import clock
 from bioprop.settings import published
 from bioprop.settings.resolve import hparams
@@ -21,7 +22,6 @@ from experiments import publish, table
 from experiments.analysis import tables
 from experiments.analysis.paper import CONTRASTS, row_configs
 from experiments.analysis.rows import placed
-from experiments.analysis.spreads import welch
 
 ROOT = Path(__file__).parents[1]
 

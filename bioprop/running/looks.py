@@ -1,9 +1,10 @@
 """A run looked into at its checkpoints, which may be those of a run in training."""
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,3 +69,12 @@ def first_images(run: Run, part: str, count: int) -> Images:
     image, label, valid = next(found.once(count))
     mean, std = (jnp.asarray(x, float) for x in (run.data.mean, run.data.std))
     return Images(jnp.asarray(image[valid]), jnp.asarray(label[valid]), mean, std)
+
+
+def as_records(looks: Sequence[Look]) -> list[dict[str, Any]]:
+    """For a JSON file; None stands where a number is not finite."""
+    return [
+        each._asdict()
+        | {'numbers': {k: x if math.isfinite(x) else None for k, x in each.numbers.items()}}
+        for each in looks
+    ]

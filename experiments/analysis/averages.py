@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.spreads import shown, spread, tabulated
+from bioprop.records.spreads import spread
+from experiments.analysis.text import shown, tabulated
 
 COUNTS = ('seeds', 'diverged')
 SCORES = ('_error', '_loss', '_validation')  # the ends of their names

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.analysis.spreads import shown, tabulated
+from experiments.analysis.text import shown, tabulated
 
 # Columns: header, metric, place. Of validation images, in the last epoch.
 COLUMNS = (

@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
+from bioprop.records.spreads import spreads, welch
 from bioprop.running.looks import PARTS
 from experiments.analysis.measured import by_epoch, measured
 from experiments.analysis.overview import entry
 from experiments.analysis.paper import CONTRASTS, LOOKS, row_name
 from experiments.analysis.rows import panels, winners
-from experiments.analysis.spreads import spreads, welch
 
 NUMBER = ['metric', 'place']
 Tree = dict[str, dict[str, dict[str, float]]]  # by metric and place
@@ -34,7 +34,8 @@ def _panel(won: pd.DataFrame, numbers: pd.DataFrame) -> dict[str, Any]:
         if ours.empty:
             continue
         found = {part: moments(ours[ours.part == part]) for part in PARTS}
-        rows.append(_row(seeds) | {part: _trees(found[part]) for part in PARTS})
+        told = {part: {each: tree(x) for each, x in found[part].items()} for part in PARTS}
+        rows.append(_row(seeds) | told)
         last[rows[-1]['row']] = found['validation']['last']
     return {'rows': rows, 'differences': differences(last)}
 
@@ -69,10 +70,6 @@ def _over_seeds(found: pd.DataFrame) -> pd.DataFrame:
     means = by_epoch(found)
     over_images = means.groupby(NUMBER, sort=False).over_images.mean()
     return spreads(means.value, [means.metric, means.place]).join(over_images)
-
-
-def _trees(found: dict[str, pd.DataFrame]) -> dict[str, Tree]:
-    return {moment: tree(numbers) for moment, numbers in found.items()}
 
 
 def tree(found: pd.DataFrame) -> Tree:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from bioprop.records.spreads import spread
 from bioprop.settings import published
 from bioprop.studies.roles import longest
 from experiments.analysis.rows import SCORES
-from experiments.analysis.spreads import spread
 
 Entry = dict[str, Any]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bioprop.records.frames import records_of
+from bioprop.records.spreads import spreads
 from bioprop.studies.roles import longest
 from experiments.analysis.paper import WITHOUT_UNITS
 from experiments.analysis.rows import Method
-from experiments.analysis.spreads import spreads
 
 
 def records(runs: pd.DataFrame) -> pd.DataFrame:
@@ -29,12 +29,8 @@ def lines(points: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     told = runs.groupby('row').agg(
         method=('method', 'first'), seeds=('name', 'size'), diverged=('diverged', 'sum')
     )
-    return (
-        found.rename_axis(['row', 'x'])
-        .reset_index()
-        .sort_values(['row', 'x'], ignore_index=True)
-        .join(told, on='row')
-    )
+    found = found.rename_axis(['row', 'x']).reset_index().join(told, on='row')
+    return found.sort_values(['row', 'x'], ignore_index=True)
 
 
 def by_method(lines: pd.DataFrame) -> Iterator[tuple[Method, pd.DataFrame]]:
@@ -64,15 +60,11 @@ def evaluation_scores(records: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def curves(winners: pd.DataFrame, parts: tuple[str, ...], measure: str) -> dict[str, pd.DataFrame]:
     """Lines over epochs by the part of the data: 'train', 'validation', 'test'."""
-    kinds = dict(list(records(winners).groupby('kind')))
-    found = {}
-    for part in parts:
-        if part == 'train':
-            points = training_scores(kinds.get('train', pd.DataFrame()), measure)
-        else:
-            points = evaluation_scores(kinds.get('eval', pd.DataFrame()), f'{part}_{measure}')
-        found[part] = lines(points, winners)
-    return found
+    found = records(winners)
+    trained, evaluated = (found[found.kind == kind] for kind in ('train', 'eval'))
+    points = {part: evaluation_scores(evaluated, f'{part}_{measure}') for part in parts}
+    points |= {'train': training_scores(trained, measure)} if 'train' in parts else {}
+    return {part: lines(each, winners) for part, each in points.items()}
 
 
 def search_trials(runs: pd.DataFrame) -> pd.DataFrame:

@@ -9,27 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from bioprop.records.spreads import welch
 from bioprop.records.writers import clock
 from bioprop.settings import resolve
 from experiments.analysis.overview import overview
 from experiments.analysis.paper import CONTRASTS, row_name
 from experiments.analysis.rows import SCORES
-from experiments.analysis.spreads import shown, tabulated, welch
+from experiments.analysis.text import shown, tabulated
 
 Row = dict[str, Any]
-COLUMNS = {
-    'row': lambda row: row['name'],
-    'train': lambda row: shown(row['train']),
-    'paper train': lambda row: shown(row['paper_train']),
-    'validation': lambda row: shown(row['validation']),
-    'test': lambda row: shown(row['test']),  # at the best validation epoch
-    'best test': lambda row: shown(row['best_test']),
-    'paper test': lambda row: shown(row['paper_test']),
-    'seeds': lambda row: row['test']['seeds'] if row['test'] else 0,
-    'runs': lambda row: row['runs'],
-    'diverged': lambda row: row['diverged'],
-    'time': lambda row: clock(3600 * row['hours']),
-}
 EFFORT = ('runs', 'diverged', 'hours')
 PAPER = ('paper_train', 'paper_test')
 
@@ -48,10 +36,15 @@ def rows(runs: pd.DataFrame, names: Iterable[str], published: dict) -> list[Row]
 
 
 def text(rows: Iterable[Row], style: str = 'simple') -> str:
-    """The rows as a table."""
-    return tabulated(
-        [[cell(row) for cell in COLUMNS.values()] for row in rows], list(COLUMNS), style
-    )
+    """The rows as a table; `test` is at the best validation epoch."""
+    scores = ('train', 'paper_train', 'validation', 'test', 'best_test', 'paper_test')
+    cells = [
+        [row['name'], *(shown(row[name]) for name in scores), (row['test'] or {}).get('seeds', 0)]
+        + [row['runs'], row['diverged'], clock(3600 * row['hours'])]
+        for row in rows
+    ]
+    headers = ['row', *scores, 'seeds', 'runs', 'diverged', 'time']
+    return tabulated(cells, [name.replace('_', ' ') for name in headers], style)
 
 
 def contrasts(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -64,15 +57,11 @@ def contrasts(rows: Iterable[Row]) -> list[dict[str, Any]]:
     pairs = [(name, known[a], known[b]) for name, a, b in CONTRASTS if {a, b} <= known.keys()]
     if not pairs:
         return []
-    sides = [pd.DataFrame([pair[side]['test'] for pair in pairs]) for side in (1, 2)]
-    return [
-        {'name': name, **found, 'published': _published(a['paper_test'], b['paper_test'])}
-        for (name, a, b), found in zip(pairs, welch(*sides).to_dict('records'), strict=True)
-    ]
-
-
-def _published(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+    found = welch(*(pd.DataFrame([pair[side]['test'] for pair in pairs]) for side in (1, 2)))
+    papers = [[row['paper_test'] for row in pair] for _, *pair in pairs]
+    published = [None if None in pair else pair[0] - pair[1] for pair in papers]
+    found = found.assign(name=[name for name, *_ in pairs], published=published)
+    return found.astype({'published': object}).to_dict('records')
 
 
 def contrasts_text(found: Iterable[dict[str, Any]], style: str = 'simple') -> str:

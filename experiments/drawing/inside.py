@@ -1,6 +1,6 @@
 """One run looked into: lines over training by layer, or over layers by checkpoint.
 
-What was found are frames as of `experiments.analysis.measured`.
+What was found are frames as of `bioprop.records.numbers`.
 """
 
 import functools

@@ -1,19 +1,15 @@
-"""What was measured at a checkpoint as frame, table and JSON."""
-
-import math
-from collections.abc import Sequence
-from typing import Any
+"""What was measured at a checkpoint as a frame and as a table."""
 
 import pandas as pd
 
+from bioprop.records.numbers import apart
 from bioprop.running.looks import Look
-from experiments.analysis.measured import apart
-from experiments.analysis.spreads import tabulated
+from experiments.analysis.text import tabulated
 from experiments.pages.page import NOTHING
 
 
 def frame_of(look: Look) -> pd.DataFrame:
-    """Its numbers, as of `experiments.analysis.measured`, with `checkpoint` and `part`."""
+    """Its numbers, as of `bioprop.records.numbers`, with `checkpoint` and `part`."""
     keys = {'checkpoint': look.checkpoint, 'part': look.part}
     return apart(pd.DataFrame([keys | look.numbers]), list(keys))
 
@@ -39,12 +35,3 @@ def text(look: Look) -> str:
     """The table of a look, for the console."""
     header, rows = cells(look)
     return f'{look.title}\n{tabulated(rows, header)}\n'
-
-
-def as_records(looks: Sequence[Look]) -> list[dict[str, Any]]:
-    """For a JSON file; None stands where a number is not finite."""
-    return [
-        each._asdict()
-        | {'numbers': {k: x if math.isfinite(x) else None for k, x in each.numbers.items()}}
-        for each in looks
-    ]

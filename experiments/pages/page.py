@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bioprop.errors import UserError
+from bioprop.records.spreads import Spread
 from bioprop.records.writers import clock
 from bioprop.settings import resolve
 from bioprop.studies.search import search_of
@@ -21,7 +22,7 @@ from bioprop.studies.study import purpose_of
 from experiments.analysis.origins import origins
 from experiments.analysis.overview import Entry, overview
 from experiments.analysis.rows import load, panels, winners
-from experiments.analysis.spreads import Spread, shown
+from experiments.analysis.text import shown
 from experiments.drawing import gallery, style
 
 NOTHING = '\N{EN DASH}'

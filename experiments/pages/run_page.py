@@ -10,7 +10,7 @@ import pandas as pd
 from bioprop.errors import UserError
 from bioprop.records.provenance import provenance
 from bioprop.records.writers import write_json, write_whole
-from bioprop.running.looks import Look, examine
+from bioprop.running.looks import Look, as_records, examine
 from experiments.analysis.measured import measured
 from experiments.analysis.origins import origins
 from experiments.analysis.rows import read
@@ -18,7 +18,7 @@ from experiments.analysis.series import records
 from experiments.drawing import inside
 from experiments.drawing.gallery import Figures, save
 from experiments.drawing.themes import THEMES, metrics_of
-from experiments.pages.examine import as_records, cells, frame_of, text
+from experiments.pages.examine import cells, frame_of, text
 from experiments.pages.page import render, settings_text
 
 
