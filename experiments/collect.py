@@ -26,10 +26,10 @@ def collect(workdir: Path) -> dict:
             f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.'
         )
     run, last = json.loads((workdir / 'config.json').read_text()), evaluations(lines(workdir))[-1]
-    places = ('--workdir', '--config.data_dir')
-    given = [flag for flag in run['overrides'] if not flag.startswith(places)]
+    here = ('--workdir', '--config.data_dir')
+    given = ' '.join(flag for flag in run['overrides'] if not flag.startswith(here))
     return {
-        'command': ' '.join(('python -m bioprop.main', *given)),
+        'command': f'python -m bioprop.main {given}',
         'summary': json.loads(path.read_text()),
         **{f'last_{name}': last.get(name) for name in ('validation_error', 'test_error')},
         'batch_size': run['config']['batch_size'],

@@ -4,12 +4,14 @@ from typing import Any
 
 import pandas as pd
 
+from bioprop.records.numbers import numbers
 from bioprop.records.spreads import spreads, welch
 from bioprop.running.looks import PARTS
-from experiments.analysis.measured import by_epoch, measured
+from experiments.analysis.measured import by_epoch
 from experiments.analysis.overview import entry
 from experiments.analysis.paper import CONTRASTS, LOOKS, row_name
 from experiments.analysis.rows import panels, winners
+from experiments.analysis.series import records
 
 NUMBER = ['metric', 'place']
 Tree = dict[str, dict[str, dict[str, float]]]  # by metric and place
@@ -20,17 +22,17 @@ def insight(runs: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for panel, members in panels(runs):
         won = winners(members)
-        numbers = measured(won)
-        if len(numbers):
+        measured = numbers(records(won))
+        if len(measured):
             told = {'panel': panel.title, **panel._asdict()}
-            found.append(told | _panel(won, numbers))
+            found.append(told | _panel(won, measured))
     return found
 
 
-def _panel(won: pd.DataFrame, numbers: pd.DataFrame) -> dict[str, Any]:
+def _panel(won: pd.DataFrame, measured: pd.DataFrame) -> dict[str, Any]:
     rows, last = [], {}
     for _, seeds in won.groupby('row'):
-        ours = numbers[numbers['name'].isin(seeds['name'])]
+        ours = measured[measured['name'].isin(seeds['name'])]
         if ours.empty:
             continue
         found = {part: moments(ours[ours.part == part]) for part in PARTS}
@@ -75,8 +77,7 @@ def _over_seeds(found: pd.DataFrame) -> pd.DataFrame:
 def tree(found: pd.DataFrame) -> Tree:
     """A frame indexed by metric and place; the place is 'whole' where there is none."""
     grown = {}
-    records = found.to_dict('records')
-    for (metric, place), told in zip(found.index, records, strict=True):
+    for (metric, place), told in zip(found.index, found.to_dict('records'), strict=True):
         told = {name: value for name, value in told.items() if pd.notna(value)}
         grown.setdefault(metric, {})[place or 'whole'] = told
     return grown

@@ -1,14 +1,8 @@
-"""What diagnostics found in training, as lines of figures: functions of `bioprop.records.numbers`."""
+"""Lines of what diagnostics found in training: functions of `bioprop.records.numbers`."""
 
 import pandas as pd
 
-from bioprop.records.numbers import numbers
-from experiments.analysis.series import lines, records
-
-
-def measured(runs: pd.DataFrame) -> pd.DataFrame:
-    """The numbers in the records of the runs."""
-    return numbers(records(runs))
+from experiments.analysis.series import lines
 
 
 def by_epoch(found: pd.DataFrame) -> pd.DataFrame:

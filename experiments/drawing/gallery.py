@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bioprop.errors import UserError
+from bioprop.records.numbers import numbers
 from experiments.analysis import measured, series
 from experiments.analysis.reconstruct import one_of_each_class, reconstructions
 from experiments.analysis.rows import load, panels, placed, read, winners
@@ -47,11 +48,10 @@ def _drawn(rows: list[list[Pane]], title: str = '') -> Figure:
 
 def draw_histograms(runs: pd.DataFrame) -> Figures:
     """Test accuracies over the trials of each search: a figure for each data set and net."""
-    searches = {panel: series.search_trials(found) for panel, found in panels(runs, 'error')}
     return {
         f'histograms_{panel.dataset}_{panel.net}': histograms.draw(panel.title, trials)
-        for panel, trials in searches.items()
-        if len(trials)
+        for panel, found in panels(runs, 'error')
+        if len(trials := series.search_trials(found))
     }
 
 
@@ -82,7 +82,7 @@ def draw_diagnostics(runs: pd.DataFrame) -> Figures:
     figures = {}
     for panel, members in panels(runs):
         won = winners(members)
-        found = measured.measured(won)
+        found = numbers(series.records(won))
         found = measured.by_epoch(found[found.part == 'validation'])
         end = f'{panel.dataset}_{panel.net}{"_autoencoder" * (panel.measure == "loss")}'
         for name, theme in THEMES.items():

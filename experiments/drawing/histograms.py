@@ -22,7 +22,8 @@ def draw(title: str, trials: pd.DataFrame) -> Figure:
     places = [axis for row in rows for axis in row]
     for axis, (method, search) in zip(places, searches, strict=False):
         _plot(axis, search, edges, style.look_of(method))
-        axis.set_title(f'{method.label}\n{counts(search)}', loc='left', fontsize=8)
+        counts = f'{len(search)} trials, {search.diverged.sum()} diverged'
+        axis.set_title(f'{method.label}\n{counts}', loc='left', fontsize=8)
     for axis in places[count:]:
         axis.remove()
     for axis in places[max(0, count - columns) : count]:
@@ -52,8 +53,3 @@ def _plot(axis: Axes, search: pd.DataFrame, edges: np.ndarray, look: style.Look)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if len(accuracies):
         axis.axvline(accuracies.median(), color='black', linestyle=(0, (2, 1.5)), linewidth=1.0)
-
-
-def counts(search: pd.DataFrame) -> str:
-    """How many trials there were, and how many of them diverged."""
-    return f'{len(search)} trial{"s" * (len(search) != 1)}, {search.diverged.sum()} diverged'

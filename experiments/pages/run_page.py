@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from bioprop.errors import UserError
+from bioprop.records.numbers import numbers
 from bioprop.records.provenance import provenance
 from bioprop.records.writers import write_json, write_whole
 from bioprop.running.looks import Look, as_records, examine
-from experiments.analysis.measured import measured
 from experiments.analysis.origins import origins
 from experiments.analysis.rows import read
 from experiments.analysis.series import records
@@ -26,8 +26,7 @@ def figures_of_training(run: pd.DataFrame) -> Figures:
     """What was recorded in training, a figure for each theme."""
     scored = records(run).query('kind == "eval"')  # they tell how long an epoch is
     scale = scored.epoch.iloc[0] / scored.step.iloc[0] if len(scored) else 1.0
-    found = measured(run)
-    found = found.assign(x=found.step * scale)
+    found = numbers(records(run)).assign(x=lambda found: found.step * scale)
     x = 'epoch' if len(scored) else 'step'
     return _figures('recorded', lambda metrics: inside.recorded(_title(run), metrics, found, x))
 
