@@ -21,6 +21,7 @@ from bioprop.studies.search import DOMAINS, RUNGS, Search
 from experiments import launch
 from experiments.analysis.overview import entry
 from experiments.analysis.rows import SCORES, load
+from experiments.analysis.text import shown
 
 config_file.define()
 CONFIGURATIONS = flags.DEFINE_integer('configurations', 60, 'To try, the given one included.', 1)
@@ -44,14 +45,15 @@ def report(runs: pd.DataFrame, domain: Iterable[str]) -> str:
     trials = runs[runs.role == 'trial']
     last = trials[trials.epochs == trials.epochs.max()].sort_values(['diverged', 'validation'])
     drawn = [name for name in domain if last[name].notna().any()]
-    told, unit = entry(runs), ' (%)' if runs.panel[0].measure == 'error' else ''
+    told, measure = entry(runs), runs.panel[0].measure
+    unit = ' (%)' if measure == 'error' else ''
     winner = [
-        (name + unit, f'{each["mean"]:.4g} ± {each["deviation"]:.2g}' if each else 'all diverged')
-        for name, each in ((name, told[name]) for name in SCORES)
+        (pattern.format(measure) + unit, shown(told[name], 4) if told[name] else 'all diverged')
+        for name, pattern in SCORES.items()
     ]
-    shown = last[['validation', 'diverged', *drawn]].head(10)
+    best = last[['validation', 'diverged', *drawn]].head(10)
     return '\n\n'.join([
-        tabulate(shown, 'keys', showindex=False, floatfmt='.3g', missingval='-'),
+        tabulate(best, 'keys', showindex=False, floatfmt='.3g', missingval='-'),
         tabulate(winner, headers=('winner', f'mean ± deviation of {told["planned"]} seeds')),
     ])  # fmt: skip
 

@@ -13,7 +13,7 @@ from bioprop.errors import UserError
 from experiments.analysis.origins import origins
 from experiments.analysis.overview import overview
 from experiments.analysis.rows import load
-from experiments.pages.page import counted, page_of, search_text, spread_text
+from experiments.pages.page import page_of, search_text, spread_text
 
 
 def spread(mean, deviation, seeds):
@@ -93,7 +93,6 @@ def test_numbers_are_written_with_their_seeds():
     )
     assert spread_text({'mean': 0.0123456, 'deviation': 0.0, 'seeds': 1}, 'loss') == '0.01235 (1)'
     assert spread_text(None, 'error') == '\N{EN DASH}'
-    assert counted(60, 7) == '60, 7 diverged'
     assert search_text({'rungs': [[6, 2], [2, 6]], 'seeds': 3}) == (
         'Random search in each row: 6 configurations for 2 epochs, then 2 configurations for '
         '6 epochs, then 3 seeds of the winner.'

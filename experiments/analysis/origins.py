@@ -1,5 +1,7 @@
 """What the runs of a study were made with: versions, commits and hardware."""
 
+import json
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -17,9 +19,8 @@ def origins(runs: pd.DataFrame) -> list[tuple[dict[str, Any], int]]:
     """
     paths = [folder / 'config.json' for folder in runs.folder]
     told = [read_json(path) for path in paths if path.exists()]
-    told = [{key: each[key] for key in TOLD if key in each} for each in told]
-    known = {repr(each): each for each in told if each}
-    return [(each, list(map(repr, told)).count(text)) for text, each in known.items()]
+    counts = Counter(json.dumps({key: each[key] for key in TOLD if key in each}) for each in told)
+    return [(json.loads(text), count) for text, count in counts.items()]
 
 
 def made_with(runs: pd.DataFrame) -> dict[str, Any]:

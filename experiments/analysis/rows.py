@@ -1,7 +1,4 @@
-"""The runs of a study in the rows of the paper's tables, and in each row the winner of its search.
-
-Functions of data frames of runs.
-"""
+"""The runs of a study in the rows of tables: functions of the frame of its runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,20 +103,15 @@ def placed(runs: pd.DataFrame, searched: bool = False) -> pd.DataFrame:
     if runs.empty:
         return runs
     rows = [(panel_of(config), method_of(config)) for config in runs.config]
-    order = {row: number for number, row in enumerate(sorted(set(rows), key=_place))}
+    order = sorted(set(rows), key=lambda row: (row[0], row[1].place))
     return runs.assign(
         panel=[panel for panel, _ in rows],
         method=[method for _, method in rows],
-        row=list(map(order.get, rows)),
+        row=list(map(order.index, rows)),
         role=roles(runs, searched),
         seconds=runs.get('seconds', np.nan),
         **{name: score(runs, pattern) for name, pattern in SCORES.items()},
     ).sort_values(['row', 'seed'], kind='stable', ignore_index=True)
-
-
-def _place(row: tuple[Panel, Method]) -> tuple:
-    panel, method = row
-    return panel, method.place
 
 
 def winners(runs: pd.DataFrame) -> pd.DataFrame:

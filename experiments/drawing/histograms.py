@@ -22,7 +22,7 @@ def draw(title: str, trials: pd.DataFrame) -> Figure:
     places = [axis for row in rows for axis in row]
     for axis, (method, search) in zip(places, searches, strict=False):
         _plot(axis, search, edges, style.look_of(method))
-        counts = f'{len(search)} trials, {search.diverged.sum()} diverged'
+        counts = f'{len(search)} trial{"s" * (len(search) > 1)}, {search.diverged.sum()} diverged'
         axis.set_title(f'{method.label}\n{counts}', loc='left', fontsize=8)
     for axis in places[count:]:
         axis.remove()

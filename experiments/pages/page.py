@@ -35,11 +35,6 @@ def spread_text(value: Spread | None, measure: str) -> str:
     return f'{shown(value, 5 if measure == "loss" else 2)} ({value["seeds"]})'
 
 
-def counted(count: int, diverged: int) -> str:
-    """'60, 7 diverged'"""
-    return f'{count}, {diverged} diverged' if diverged else str(count)
-
-
 def search_text(purpose: dict[str, Any]) -> str:
     """How the rows were searched, as far as the launcher tells; '' if it does not."""
     search = search_of(purpose)
@@ -139,6 +134,5 @@ def page_of(study: Path) -> str:
         origins=origins(runs),
         hyperparameters=hyperparameters,
         clock=clock,
-        counted=counted,
         nothing=NOTHING,
     )

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -50,8 +49,7 @@ def _title(run: pd.DataFrame) -> str:
 
 def page(run: pd.DataFrame, looks: Sequence[Look], sections: dict[str, Figures]) -> str:
     """The whole page, with figures by headings."""
-    trained, config = records(run), run.config.iloc[0]
-    made = {'config': config, **origins(run)[0][0]} if origins(run) else {'config': config}
+    trained, (made, _) = records(run), origins(run)[0]
     return render(
         'run_page.html.jinja',
         run=run.iloc[0],
@@ -62,7 +60,7 @@ def page(run: pd.DataFrame, looks: Sequence[Look], sections: dict[str, Figures])
         looks=[(look.title, *cells(look)) for look in looks],
         sections=sections,
         made_with={
-            'The run: configuration, versions and hardware': made,
+            'The run: configuration, versions and hardware': {'config': run.config.iloc[0]} | made,
             'This page: versions and hardware': provenance(),
         },
     )
@@ -78,7 +76,7 @@ def write(workdir: Path, names: tuple[str, ...], images: int, out: Path) -> list
         if look.numbers:  # a rule may have nothing of what is named
             print(text(look))
             looks.append(look)
-    sections: dict[str, Any] = {
+    sections = {
         'Over layers, at the checkpoints': figures_of_checkpoints(run, looks),
         'Recorded in training': figures_of_training(run),
     }
