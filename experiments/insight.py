@@ -5,8 +5,8 @@ python -m experiments.insight --study=FOLDER --out=FILE.json
 The file has the panels of the study (data set, net, loss). Each has its rows, with what was
 measured on train and on validation images at the 'first' record (of train images that is before
 the first step) and in the 'last' epoch, the mean over its records; and the differences of pairs of
-rows in the last epoch, on validation images. Numbers have four digits. It works while the study is
-in progress.
+rows in the last epoch, on validation images, with standard errors and 95 % intervals. Numbers have
+four digits. It works while the study is in progress.
 """
 
 import json

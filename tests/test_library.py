@@ -2,11 +2,13 @@
 
 import importlib.util
 import re
+import statistics
 from pathlib import Path
 
 import jax
 import pytest
 import studies
+from scipy import stats
 
 from bioprop.running.train import train
 from bioprop.settings import paper
@@ -67,7 +69,19 @@ def test_runs_and_records_are_frames(tmp_path, monkeypatch):
     names = run(BLOCKS[4])
     assert names['table'].loc['dtp', 'alternating', 0.1].tolist() == [13, pytest.approx(7**0.5), 3]
     assert names['curves']['bp', 0.5].tolist() == [50, 30]
-    assert len(BLOCKS) == 5
+
+
+def test_spreads_are_of_the_winners(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies.searched(Path('studies/table1_mnist_fc'))
+    names = run(BLOCKS[5])
+    ours, theirs = ([11, 12, 16], [7, 8, 12])
+    assert names['tests'].loc['bp'].tolist() == [9, pytest.approx(statistics.stdev(theirs)), 3]
+    (found,) = names['difference'].to_dict('records')
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert (found['low'], found['high']) == pytest.approx(tuple(expected))
+    assert found['difference'] == 4
+    assert len(BLOCKS) == 6
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
