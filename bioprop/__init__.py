@@ -6,13 +6,11 @@ from bioprop.networks import Network, feedforward, network
 from bioprop.objective import objective
 from bioprop.rules import Context, Rule, init_weights
 
-__all__ = [
-    'Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective', 'open_run',
-]  # fmt: skip
+__all__ = ['Context', 'Network', 'Rule', 'feedforward', 'init_weights', 'network', 'objective']
 
 
 def __getattr__(name: str) -> Any:
-    """`open_run`, which imports what training needs, once it is asked for."""
+    """`open_run` of `bioprop.running.opened`, which imports what training needs, when asked for."""
     if name == 'open_run':
         from bioprop.running.opened import open_run
 

@@ -21,15 +21,11 @@ def methods(figure: Figure, lines: pd.DataFrame) -> None:
     rows = rows.assign(label=[method.label for method in rows.method])
     alike = rows.groupby('label', sort=False)  # in several panels
     told = alike[['seeds', 'diverged']].sum().join(alike.method.first())
-    handles = [
-        Line2D([], [], label=_label(each.Index, each), **style.line(each.method))
-        for each in told.itertuples()
-    ]
+    handles = []
+    for name, seeds, diverged, method in told.itertuples():
+        label = f'{name} ({diverged} of {seeds} diverged)' if diverged else name
+        handles.append(Line2D([], [], label=label, **style.line(method)))
     least, most = rows.seeds.min(), rows.seeds.max()
     seeds = f'{least} to {most}' if least < most else least
     spread = f'mean \N{PLUS-MINUS SIGN} standard deviation over {seeds} seeds'
     draw(figure, handles, 'one seed' if most == 1 else spread, 4)
-
-
-def _label(name, told):
-    return f'{name} ({told.diverged} of {told.seeds} diverged)' if told.diverged else name
