@@ -5,6 +5,8 @@ from setuptools import find_packages, setup
 EXPERIMENTS = [
     'jinja2>=3.1',
     'matplotlib>=3.9',
+    'pandas>=2.2',
+    'scipy>=1.13',
     'tabulate>=0.9',
 ]  # of experiments/, but for benchmark
 IMAGENET = ['grain>=0.2.18']

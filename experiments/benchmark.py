@@ -25,15 +25,8 @@ from bioprop.records.provenance import hardware, provenance
 from experiments.benchmarks import dfa, diagnostics, epoch, input, local, population, step
 from experiments.launch import divide_cpu
 
-BENCHMARKS = {
-    'step': step,
-    'epoch': epoch,
-    'population': population,
-    'dfa': dfa,
-    'local': local,
-    'input': input,
-    'diagnostics': diagnostics,
-}
+MODULES = (step, epoch, population, dfa, local, input, diagnostics)
+BENCHMARKS = {module.__name__.rpartition('.')[2]: module for module in MODULES}
 BATCH = flags.DEFINE_integer('batch_size', None, "Examples a step; default: the benchmark's own.")
 SECONDS = flags.DEFINE_float('seconds', 40.0, 'Time to spend on measuring.', lower_bound=1.0)
 JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')
@@ -41,11 +34,8 @@ JSON = flags.DEFINE_string('json', None, 'File to write the rows to.')
 
 def table(rows: list[dict]) -> str:
     """The rows under their keys, numbers with three decimals."""
-
-    def cell(value):
-        return f'{value:.3f}' if isinstance(value, float) else str(value)
-
-    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    shown = [[f'{x:.3f}' if isinstance(x, float) else str(x) for x in row.values()] for row in rows]
+    lines = [list(rows[0]), *shown]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return '\n'.join(
         '  '.join(text.rjust(width) for text, width in zip(line, widths, strict=True))

@@ -10,29 +10,27 @@ holds everything itself. With --names= nothing is measured. The run is not distu
 
 from absl import flags
 
-from bioprop.command_line import run as run_command
+from bioprop.command_line import run
 from bioprop.diagnostics import named
 from bioprop.errors import UserError
 from bioprop.records.paths import local
-from experiments.analysis.results import read
+from experiments.launch import out
 from experiments.pages import run_page
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Workdir of the run.')
 NAMES = flags.DEFINE_string('names', 'all', 'Diagnostics to measure, as in --config.diagnostics.')
 IMAGES = flags.DEFINE_integer('images', 1000, 'Of each part; less take less memory.', 2)
-OUT = flags.DEFINE_string('out', None, 'Folder for page and figures. Default: RUN/diagnostics.')
+flags.DEFINE_string('out', None, 'Folder for page and figures. Default: RUN/diagnostics.')
 
 
 def main(argv: list[str]) -> None:
     """Measures, draws and writes."""
     if not WORKDIR.value:
         raise UserError('name the run: --workdir=RUN')
-    names = named(NAMES.value)
-    run = read(local(WORKDIR.value, '--workdir'))
-    out = local(OUT.value, '--out') if OUT.value else run.folder / 'diagnostics'
-    for path in run_page.write(run, names, IMAGES.value, out):
+    workdir, names = local(WORKDIR.value, '--workdir'), named(NAMES.value)
+    for path in run_page.write(workdir, names, IMAGES.value, out(workdir / 'diagnostics')):
         print(path)
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run(main)

@@ -16,25 +16,20 @@ from pathlib import Path
 
 from absl import flags
 
-from bioprop.errors import UserError
 from bioprop.records.paths import local
 from experiments.drawing.gallery import KINDS, draw, save
-from experiments.launch import STUDY, launch
+from experiments.launch import STUDY, launch, named_study, out
 
-OUT = flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
 RUNS = flags.DEFINE_list('runs', [], 'Workdirs of autoencoders, for the digits.')
 flags.declare_key_flag('study')
+flags.DEFINE_string('out', None, 'Folder for the figures. Default: STUDY/figures.')
 
 
 def main(argv: list[str]) -> None:
     """Draws one kind of figure."""
-    kind, study = argv[1], local(STUDY.value, '--study') if STUDY.value else None
-    if not study and not RUNS.value:
-        raise UserError('name the study: --study=FOLDER')
-    found = draw(kind, study, [local(name, '--runs') for name in RUNS.value])
-    for path in save(
-        found, local(OUT.value, '--out') if OUT.value else (study or Path()) / 'figures'
-    ):
+    study = named_study() if STUDY.value or not RUNS.value else None
+    found = draw(argv[1], study, [local(name, '--runs') for name in RUNS.value])
+    for path in save(found, out((study or Path()) / 'figures')):
         print(path)
 
 

@@ -5,55 +5,40 @@ python -m experiments.insight --study=FOLDER --out=FILE.json
 The file has the panels of the study (data set, net, loss). Each has its rows, with what was
 measured on train and on validation images at the 'first' record (of train images that is before
 the first step) and in the 'last' epoch, the mean over its records; and the differences of pairs of
-rows in the last epoch, on validation images. Numbers have four digits. It works while the study is
-in progress.
+rows in the last epoch, on validation images, with standard errors and 95 % intervals. Numbers have
+four digits. It works while the study is in progress.
 """
 
 import json
-from typing import Any
 
 from absl import flags
 
 from bioprop.errors import UserError
-from bioprop.records.paths import local
 from bioprop.records.writers import write_whole
 from experiments.analysis.insights import insight
 from experiments.analysis.origins import made_with
-from experiments.analysis.results import load, was_searched
-from experiments.launch import STUDY, launch
+from experiments.analysis.rows import load
+from experiments.launch import launch, named_study, out
 
-OUT = flags.DEFINE_string('out', None, 'File for the table. Default: STUDY/insight.json.')
 flags.declare_key_flag('study')
+flags.DEFINE_string('out', None, 'File for the table. Default: STUDY/insight.json.')
 
 
 def main(argv: list[str]) -> None:
     """Writes the table."""
-    if not STUDY.value:
-        raise UserError('name the study: --study=FOLDER')
-    study = local(STUDY.value, '--study')
+    study = named_study()
     runs = load(study)
-    panels = insight(runs, was_searched(study))
+    panels = insight(runs)
     if not panels:
         raise UserError(
             f'{study} has nothing to reduce: no run of it was trained with --config.diagnostics'
         )
-    out = local(OUT.value, '--out') if OUT.value else study / 'insight.json'
+    path = out(study / 'insight.json')
     told = {'command': 'python -m experiments.insight', 'study': study.resolve().name}
-    content = told | made_with(runs) | {'panels': rounded(panels)}
-    write_whole(out, json.dumps(content, separators=(',', ':')) + '\n')
-    print(out)
-
-
-def rounded(tree: Any) -> Any:
-    """With the floats of a tree of dictionaries and lists to four digits."""
-    match tree:
-        case dict():
-            return {key: rounded(value) for key, value in tree.items()}
-        case list():
-            return [rounded(value) for value in tree]
-        case float():
-            return float(f'{tree:.4g}')
-    return tree
+    content = json.dumps(told | made_with(runs) | {'panels': panels})
+    short = json.loads(content, parse_float=lambda number: float(f'{float(number):.4g}'))
+    write_whole(path, json.dumps(short, separators=(',', ':')) + '\n')
+    print(path)
 
 
 if __name__ == '__main__':

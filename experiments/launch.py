@@ -1,11 +1,13 @@
 """What the launchers of studies share: their flags, and how they end."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 from absl import flags
 
 from bioprop.command_line import run
+from bioprop.errors import UserError
 from bioprop.records.paths import local
 from bioprop.records.provenance import cores
 from bioprop.studies.study import MEMBERS, Study
@@ -17,6 +19,18 @@ MEMBERS_FLAG = flags.DEFINE_integer(
 CPU_DEVICES = flags.DEFINE_integer(
     'cpu_devices', None, 'On a CPU: devices to divide it into. Default: its cores.', 1
 )
+
+
+def named_study() -> Path:
+    """The folder of --study. Raises UserError if none is named."""
+    if not STUDY.value:
+        raise UserError('name the study: --study=FOLDER')
+    return local(STUDY.value, '--study')
+
+
+def out(default: Path) -> Path:
+    """What --out names."""
+    return local(flags.FLAGS.out, '--out') if flags.FLAGS.out else default
 
 
 def open_study(default: str, purpose: dict) -> Study:

@@ -30,7 +30,7 @@ def filled(page: str, folder: Path) -> str:
             case {'averages': records}:
                 shown = averages.text(records, 'github') + '\n'
             case {'rows': records}:
-                shown = tables.page(tables.from_records(records), 'github')
+                shown = tables.page(records, 'github')
         made = (
             f'`{content["command"]}`\\\ncommit {commits}, '
             f'JAX {content["versions"]["jax"]}, {content["hardware"]}'

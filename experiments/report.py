@@ -7,24 +7,19 @@ The page holds everything itself: no network, no scripts. It works while the stu
 
 from absl import flags
 
-from bioprop.errors import UserError
-from bioprop.records.paths import local
 from bioprop.records.writers import write_whole
-from experiments.launch import STUDY, launch
+from experiments.launch import launch, named_study, out
 from experiments.pages.page import page_of
 
-OUT = flags.DEFINE_string('out', None, 'File for the page. Default: STUDY/report.html.')
 flags.declare_key_flag('study')
+flags.DEFINE_string('out', None, 'File for the page. Default: STUDY/report.html.')
 
 
 def main(argv: list[str]) -> None:
     """Writes the page."""
-    if not STUDY.value:
-        raise UserError('name the study: --study=FOLDER')
-    study = local(STUDY.value, '--study')
-    out = local(OUT.value, '--out') if OUT.value else study / 'report.html'
-    write_whole(out, page_of(study))
-    print(out)
+    path = out(named_study() / 'report.html')
+    write_whole(path, page_of(named_study()))
+    print(path)
 
 
 if __name__ == '__main__':

@@ -7,18 +7,21 @@ ends is in STUDY/results.jsonl; the same command again resumes, and any number o
 work on one study at once.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 from absl import flags
 from tabulate import tabulate
 
 from bioprop.records.workdir import identity
 from bioprop.settings import config_file
 from bioprop.settings.resolve import make_rule, resolve
-from bioprop.studies.search import DOMAINS, RUNGS, Search, rank
-from bioprop.studies.study import Study
+from bioprop.studies.search import DOMAINS, RUNGS, Search
 from experiments import launch
-from experiments.analysis.tables import spread
+from experiments.analysis.overview import entry
+from experiments.analysis.rows import SCORES, load
+from experiments.analysis.text import shown
 
 config_file.define()
 CONFIGURATIONS = flags.DEFINE_integer('configurations', 60, 'To try, the given one included.', 1)
@@ -37,33 +40,21 @@ SEEDS = flags.DEFINE_integer('seeds', 5, 'Runs of the winner.', 1)
 flags.adopt_module_key_flags(launch)
 
 
-def report(study: Study, search: Search) -> str:
-    """The trials of the last rung, best first, and the winner over its seeds."""
-    *rungs, winners = search.stages(study.result)
-    trials = rungs[-1]
-    results = [study.result(config) for config in trials]
-    measure = 'error' if 'validation_error' in results[0] else 'loss'
-    lines = [
-        {
-            'validation': results[place][f'validation_{measure}'],
-            'diverged': results[place]['diverged'],
-        }
-        | {name: trials[place][name] for name in search.domain if trials[place].get(name)}
-        for place in rank(results)[:10]
-    ]
-    scores = (f'train_{measure}', f'validation_{measure}', f'test_{measure}_at_best_validation')
-    found = {name: spread([study.result(config)[name] for config in winners]) for name in scores}
+def report(runs: pd.DataFrame, domain: Iterable[str]) -> str:
+    """The trials of the last rung, best first, and the winner over its seeds; of all its runs."""
+    trials = runs[runs.role == 'trial']
+    last = trials[trials.epochs == trials.epochs.max()].sort_values(['diverged', 'validation'])
+    drawn = [name for name in domain if last[name].notna().any()]
+    told, measure = entry(runs), runs.panel[0].measure
     unit = ' (%)' if measure == 'error' else ''
-    shown = [
-        (
-            f'{name}{unit}',
-            'all diverged' if value is None else f'{value.mean:.4g} ± {value.deviation:.2g}',
-        )
-        for name, value in found.items()
+    winner = [
+        (pattern.format(measure) + unit, shown(told[name], 4) if told[name] else 'all diverged')
+        for name, pattern in SCORES.items()
     ]
+    best = last[['validation', 'diverged', *drawn]].head(10)
     return '\n\n'.join([
-        tabulate(lines, headers='keys', floatfmt='.3g', missingval='-'),
-        tabulate(shown, headers=('winner', f'mean ± deviation of {len(winners)} seeds')),
+        tabulate(best, 'keys', showindex=False, floatfmt='.3g', missingval='-'),
+        tabulate(winner, headers=('winner', f'mean ± deviation of {told["planned"]} seeds')),
     ])  # fmt: skip
 
 
@@ -83,7 +74,7 @@ def main(argv: list[str]) -> None:
     purpose = search._replace(config=identity(config))._asdict()
     study = launch.open_study(default, purpose)
     study.work(search.plan)
-    print(report(study, search))
+    print(report(load(study.folder), search.domain))
 
 
 if __name__ == '__main__':

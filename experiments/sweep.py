@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from bioprop.errors import UserError
+from bioprop.records import runs
 from bioprop.records.writers import write_json, write_whole
 from bioprop.settings import config_file
 from bioprop.settings.keys import Config as Settings
@@ -26,7 +27,6 @@ from bioprop.studies.study import Config, Study, identity, run_name
 from experiments import launch
 from experiments.analysis import averages
 from experiments.analysis.origins import made_with
-from experiments.analysis.results import load
 
 config_file.define()
 COMMANDS = flags.DEFINE_bool('commands', False, 'Only print the commands.')
@@ -70,10 +70,12 @@ def commands(argv: list[str], found: list[Entry], configs: list[Config]) -> list
     ]  # fmt: skip
 
 
-def show(study: Study, records: list[dict[str, Any]], line: str) -> None:
+def show(study: Study, found: list[Entry], configs: list[Config], line: str) -> None:
     """Prints the table of a finished sweep, and writes it into the study."""
+    ended = runs(study.folder)
+    records = averages.averages(found, map(run_name, configs), ended)
     print(averages.text(records))
-    content = {'command': line, **made_with(load(study.folder)), 'averages': records}
+    content = {'command': line, **made_with(ended), 'averages': records}
     write_json(study.folder / 'table.json', content)
     write_whole(study.folder / 'table.md', averages.text(records, 'github') + '\n')
 
@@ -90,8 +92,7 @@ def main(argv: list[str]) -> None:
         f'studies/{path.stem}', {'sweep': [identity(config) for config in configs]}
     )
     study.work(lambda result: configs)
-    records = averages.averages(found, configs, study.result)
-    show(study, records, launch.command('experiments.sweep', argv))
+    show(study, found, configs, launch.command('experiments.sweep', argv))
 
 
 if __name__ == '__main__':

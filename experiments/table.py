@@ -16,7 +16,8 @@ from bioprop.studies.study import Config, Study
 from experiments import launch
 from experiments.analysis import tables
 from experiments.analysis.origins import made_with
-from experiments.analysis.results import load
+from experiments.analysis.paper import row_configs
+from experiments.analysis.rows import load
 
 BUDGET = flags.DEFINE_float(
     'budget', 1.0, "Part of the paper's effort per row, 60 configurations x 500 epochs.", 0.0, 1.0
@@ -34,7 +35,7 @@ SETTINGS = flags.DEFINE_string('settings', '', 'key=value,... for the configs of
 WINNERS_OF = flags.DEFINE_string(
     'winners_of', None, 'JSON file of a table whose winning hyperparameters the rows start from.'
 )
-OUT = flags.DEFINE_string('out', None, 'Path of the files .md, .csv and .json; default: in STUDY.')
+flags.DEFINE_string('out', None, 'Path of the files .md, .csv and .json; default: in STUDY.')
 
 
 def searches(rows: dict[str, Config], rungs: str) -> dict[str, Search]:
@@ -68,7 +69,7 @@ def make(
 
     published has the paper's 'train' and 'test' errors by row.
     """
-    rows = tables.row_configs(dataset, net, SETTINGS.value)
+    rows = row_configs(dataset, net, SETTINGS.value)
     chosen = ROWS.value or list(rows)
     for name in chosen:
         if name not in rows:
@@ -84,18 +85,16 @@ def make(
     }
     study = launch.open_study(f'studies/{program.split(".")[-1]}_{dataset}_{net}', purpose)
     study.work(together([planned[name].plan for name in chosen]))
-    show(study, planned, chosen, published, launch.command(program, argv))
+    show(study, list(planned), published, launch.command(program, argv))
 
 
-def show(
-    study: Study, planned: dict[str, Search], chosen: list[str], published: dict, line: str
-) -> None:
-    """Prints the table of the rows that were chosen or have runs, and writes it beside these."""
-    rows = tables.rows(planned, chosen, published, study.result)
+def show(study: Study, names: list[str], published: dict, line: str) -> None:
+    """Prints the table of the rows that have runs, and writes .json, .csv and .md of it."""
+    runs = load(study.folder)
+    rows = tables.rows(runs, names, published)
     print(tables.page(rows), end='')
-    out = local(OUT.value, '--out') if OUT.value else study.folder / 'table'
-    content = {'command': line, **made_with(load(study.folder)), 'rows': tables.as_records(rows)}
-    content['differences'] = [contrast._asdict() for contrast in tables.contrasts(rows)]
-    write_json(out.with_suffix('.json'), content)
+    out = launch.out(study.folder / 'table')
+    content = {'command': line, **made_with(runs), 'rows': rows}
+    write_json(out.with_suffix('.json'), content | {'differences': tables.contrasts(rows)})
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
     write_whole(out.with_suffix('.md'), tables.page(rows, 'github'))

@@ -3,30 +3,34 @@
 import json
 import math
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import studies
+from scipy import stats
 from test_report import Reader
 from test_stream import write_photos
 
 from bioprop.errors import UserError
+from bioprop.records import numbers
 from bioprop.records.checkpoint import Checkpoints, read_all
+from bioprop.running import looks as looks_at
 from bioprop.running.run import make_run
 from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
 from bioprop.studies.study import run_name
-from experiments.analysis import insights, measured
-from experiments.analysis.results import load, read
-from experiments.analysis.series import Curve
+from experiments.analysis import insights
+from experiments.analysis.rows import load, read
 from experiments.drawing import gallery, panes
 from experiments.drawing.panes import Pane, Trace
-from experiments.drawing.themes import ANGLE, METRICS, RATIO, THEMES
-from experiments.pages import examine, run_page
+from experiments.drawing.themes import ANGLE, METRICS, RATIO, THEMES, metrics_of
+from experiments.pages import run_page
 
 SHIFTS = (0.0, 1.0, 5.0)  # of the seeds
 
@@ -75,16 +79,20 @@ def lines_of(axis):
     return [np.array([line.get_xdata(), line.get_ydata()], float) for line in lines]
 
 
-def test_names_are_taken_apart_and_put_together():
-    for name, apart in {
-        'update_angle/kernel/layer_12': ('update_angle/kernel', 'layer_12'),
-        'signal_angle/total': ('signal_angle', 'total'),
-        'target_rank': ('target_rank', ''),
-    }.items():
-        assert measured.place_of(name) == apart
-        assert measured.name_of(*apart) == name
-    names = ['a/layer_10', 'a/layer_2', 'a/total', 'ab/layer_3', 'a/layer_1/spread']
-    assert measured.layers_of(names, 'a') == [2, 10]
+def test_names_are_taken_apart():
+    names = {
+        'update_angle/kernel/layer_12': ('update_angle/kernel', 'layer_12', 12),
+        'signal_angle/total': ('signal_angle', 'total', None),
+        'target_rank': ('target_rank', '', None),
+    }
+    found = numbers.apart(pd.DataFrame([dict.fromkeys(names, 1.0) | {'step': 3}]), ['step'])
+    found = found.astype({'layer': object}).replace({np.nan: None})
+    told = zip(found.metric, found.place, found.layer, strict=True)
+    assert list(told) == list(names.values())
+    assert set(found.value) == {1.0}
+    beside = pd.DataFrame([{'step': 3, 'a/layer_1': 1.0, 'a/layer_1/spread': 2.0, 'b': math.inf}])
+    (only,) = numbers.apart(beside, ['step']).itertuples()
+    assert (only.metric, only.layer, only.value, only.over_images) == ('a', 1, 1.0, 2.0)
 
 
 def test_figures_show_means_and_deviations_over_seeds(study):
@@ -113,9 +121,10 @@ def test_a_seed_that_ended_early_does_not_count_at_the_end(study):
     path = study / 'runs' / run_name(studies.config('sdtp', seed=3, feedback_lr=0.1))
     lines = (path / 'metrics.jsonl').read_text().splitlines(keepends=True)
     (path / 'metrics.jsonl').write_text(''.join(line for line in lines if '"epoch": 1' in line))
-    (methods,) = gallery.table(load(study)).values()
-    row = measured.rows_of(methods)[0]
-    assert measured.last(row, 'signal_angle/total') == Curve([2], [41.5], [math.sqrt(0.5)])
+    (layers, _) = gallery.draw('diagnostics', study)['diagnostics_signal_mnist_fc'].axes
+    np.testing.assert_allclose(lines_of(layers)[0][1], [40.5, 20.25])
+    (stem, _) = layers.containers[0].lines[2][0].get_segments()
+    assert np.ptp(stem[:, 1]) / 2 == pytest.approx(math.sqrt(0.5))
     (panel,) = insights.insight(load(study))
     assert panel['rows'][0]['validation']['last']['target_rank']['whole']['seeds'] == 2
 
@@ -127,12 +136,15 @@ def test_autoencoders_have_figures_of_their_own(tmp_path):
 
 def test_every_theme_has_words_for_its_metrics():
     for theme in THEMES.values():
-        assert METRICS.keys() >= set(theme.metrics)
+        assert METRICS.keys() >= set(metrics_of(theme))
 
 
 def test_axes_on_one_scale_hold_all_of_their_bars():
+    def curve(mean, off):
+        return pd.DataFrame({'x': [1], 'mean': [mean], 'deviation': [off]})
+
     def pane(scale, *values):
-        return Pane([Trace(Curve([1], [mean], [off]), {}) for mean, off in values], '', '', scale)
+        return Pane([Trace(curve(*each), {}) for each in values], '', '', scale)
 
     low, high = panes.limits([pane(ANGLE, (10, 5)), pane(ANGLE, (100, 20))])
     assert low < 0
@@ -167,7 +179,11 @@ def test_the_table_has_both_ends_of_training_and_differences(study):
     (found,) = panel['differences']
     assert found['name'] == 'parallel: sdtp - ao_sdtp'
     error = math.sqrt(2 * deviation**2 / 3)
-    expected = {'difference': pytest.approx(10), 'standard_error': pytest.approx(error)}
+    reach = stats.t.ppf(0.975, 4) * error
+    expected = {
+        'difference': pytest.approx(10), 'standard_error': pytest.approx(error),
+        'low': pytest.approx(10 - reach), 'high': pytest.approx(10 + reach),
+    }  # fmt: skip
     assert found['differences']['signal_angle']['total'] == expected
     assert found['differences']['target_rank'] == {'whole': expected}
 
@@ -199,8 +215,8 @@ def test_a_run_shows_its_records_over_epochs(tmp_path):
 
 
 def test_a_run_without_checkpoints_shows_what_was_recorded(tmp_path, capsys):
-    run = read(write(tmp_path, studies.config('sdtp', feedback_lr=0.1)))
-    paths = run_page.write(run, ('signal',), 10, tmp_path / 'out')
+    workdir = write(tmp_path, studies.config('sdtp', feedback_lr=0.1))
+    paths = run_page.write(workdir, ('signal',), 10, tmp_path / 'out')
     assert sorted(path.name for path in paths if path.suffix != '.svg') == [
         'recorded_diversity.png', 'recorded_signal.png', 'report.html',
     ]  # fmt: skip
@@ -273,7 +289,7 @@ def test_a_run_is_measured_at_its_checkpoints_and_left_as_it_is(trained, tmp_pat
 
 
 def test_the_numbers_are_those_of_the_images_that_are_named(trained):
-    looks = list(examine.examine(read(trained), ('saturation',), 10**6))
+    looks = list(looks_at.examine(trained, ('saturation',), 10**6))
     assert [look.images for look in looks] == [4500, 500] * 2
 
 
@@ -301,24 +317,27 @@ def test_of_a_stream_the_images_that_can_be_decoded_are_measured(tmp_path):
         paper_dataset='imagenet', hidden=((3, 4, 2),), batch_size=16, validation_fraction=0.1,
     )  # fmt: skip
     run = make_run(resolve(config))
-    images = examine.first_images(run, 'train', 10)
+    images = looks_at.first_images(run, 'train', 10)
     assert images.label.tolist() == [0, 1, *range(3, 10)]
     assert 0.1 < images.batch()['image'].std() < 10
-    assert len(examine.first_images(run, 'validation', 10).image) == 2
+    assert len(looks_at.first_images(run, 'validation', 10).image) == 2
 
 
 def test_a_run_with_nothing_yet_says_so(tmp_path):
     studies.write(tmp_path, studies.config(dataset='mnist_mini'), [1.0], [1.0], ended=False)
-    (run,) = load(tmp_path)
+    (folder,) = load(tmp_path).folder
     with pytest.raises(UserError, match='nothing to look at'):
-        run_page.write(run, ('signal',), 10, tmp_path / 'out')
+        run_page.write(folder, ('signal',), 10, tmp_path / 'out')
 
 
 def test_a_data_set_that_is_not_here_is_the_usual_message(trained, tmp_path):
-    run = read(trained)
-    config = run.config | {'dataset': 'mnist', 'data_dir': str(tmp_path)}
+    shutil.copytree(trained, tmp_path / 'run')
+    path = tmp_path / 'run' / 'config.json'
+    told = json.loads(path.read_text())
+    told['config'] |= {'dataset': 'mnist', 'data_dir': str(tmp_path)}
+    path.write_text(json.dumps(told))
     with pytest.raises(UserError, match='mnist'):
-        list(examine.examine(run._replace(config=config), ('signal',), 10))
+        list(looks_at.examine(tmp_path / 'run', ('signal',), 10))
 
 
 @pytest.fixture

@@ -6,19 +6,25 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import studies
+from bioprop.studies.roles import longest
 from PIL import Image
 
 from bioprop.errors import UserError
+from bioprop.rules import RULES
 from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from experiments.analysis import rows, series
+from bioprop.studies.search import search_of
+from bioprop.studies.study import purpose_of
+from bioprop.training.schedules import SCHEDULES
+from experiments.analysis import series
 from experiments.analysis.reconstruct import reconstructions
-from experiments.analysis.results import load, read, was_searched
-from experiments.analysis.rows import Method
-from experiments.drawing import curves, digits, gallery, histograms, style
+from experiments.analysis.rows import Method, load, read
+from experiments.drawing import digits, gallery, histograms, panes, style
+from experiments.drawing.panes import ERRORS, Pane, Trace
 
 ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 BP, DTP = Method('bp', 'parallel', 'fc'), Method('dtp', 'alternating', 'fc')
@@ -28,24 +34,26 @@ def means_of(axis):
     return [line for line in axis.get_lines() if line.get_gid() == 'mean']
 
 
+def role(runs, name, rule='bp'):
+    return runs[(runs.role == name) & (runs.rule == rule)]
+
+
 def test_a_winner_is_told_from_the_trials_of_its_search(tmp_path):
-    methods = rows.table(load(studies.searched(tmp_path)))
-    (panel,) = methods
-    bp, dtp = (rows.split(runs) for runs in methods[panel].values())
-    assert [run.config['seed'] for run in bp.winner] == [1, 2, 3]  # its seed 0 is a trial
-    assert sorted(run.config['lr'] for run in bp.trials) == [0.1, 0.5, 0.9]
-    assert [run.config['seed'] for run in dtp.winner] == [1, 2, 3]
-    assert dtp.trials == []
+    runs = load(studies.searched(tmp_path))
+    assert runs.panel.nunique() == 1
+    assert role(runs, 'winner').seed.tolist() == [1, 2, 3]  # its seed 0 is a trial
+    assert sorted(role(runs, 'trial').lr) == [0.1, 0.5, 0.9]
+    assert role(runs, 'winner', 'dtp').seed.tolist() == [1, 2, 3]
+    assert role(runs, 'trial', 'dtp').empty
 
 
 def test_a_search_in_progress_has_no_winner_yet(tmp_path):
     studies.write(tmp_path, studies.config(seed=0), [9, 5], [8, 6])
-    runs = load(tmp_path)
-    assert rows.split(runs).winner == runs
-    for purpose in ({'rungs': [[3, 2]]}, {'bp': {'rungs': [[3, 2]]}}):
-        (tmp_path / 'study.json').write_text(json.dumps(purpose))
-        assert was_searched(tmp_path)
-    assert rows.split(runs, searched=True) == rows.Split([], runs)
+    assert load(tmp_path).role.tolist() == ['winner']
+    for told in ({'rungs': [[3, 2]]}, {'bp': {'rungs': [[3, 2]]}}):
+        (tmp_path / 'study.json').write_text(json.dumps(told))
+        assert search_of(purpose_of(tmp_path))
+    assert load(tmp_path).role.tolist() == ['trial']
 
 
 def test_the_winner_has_the_most_epochs_then_seeds_then_the_lowest_validation_error(tmp_path):
@@ -53,25 +61,27 @@ def test_the_winner_has_the_most_epochs_then_seeds_then_the_lowest_validation_er
         for seed in range(seeds):
             config = studies.config(lr=lr, epochs=epochs, seed=seed)
             studies.write(tmp_path, config, [test], [test])
-    winner, trials = rows.split(load(tmp_path))
-    assert [(run.config['lr'], run.config['seed']) for run in winner] == [(4, 0), (4, 1), (4, 2)]
-    assert trials == []
+    runs = load(tmp_path)
+    winner = role(runs, 'winner')
+    assert list(zip(winner.lr, winner.seed, strict=True)) == [(4, 0), (4, 1), (4, 2)]
+    assert role(runs, 'trial').empty
 
 
 def test_of_each_configuration_the_last_rung_counts(tmp_path):
     for lr, epochs in ((1, 1), (1, 3), (2, 1)):
         studies.write(tmp_path, studies.config(lr=lr, epochs=epochs), [5], [5])
-    kept = rows.longest(load(tmp_path))
-    assert sorted((run.config['lr'], run.config['epochs']) for run in kept) == [(1, 3), (2, 1)]
+    kept = longest(load(tmp_path))
+    assert sorted(zip(kept.lr, kept.epochs, strict=True)) == [(1, 3), (2, 1)]
 
 
 def test_calls_of_an_epoch_count_by_their_images():
-    calls = [
+    calls = pd.DataFrame([
         {'epoch': 1, 'error': 10.0, 'seconds': 1.0, 'examples_per_second': 300.0},
         {'epoch': 1, 'error': 20.0, 'seconds': 2.0, 'examples_per_second': 50.0},
         {'epoch': 2, 'feedback_loss': 1.0, 'seconds': 1.0, 'examples_per_second': 1.0},
-    ]
-    assert series.training_scores(calls, 'error') == {1: 12.5}
+    ])  # fmt: skip
+    found = series.training_scores(calls.assign(name='run'), 'error')
+    assert found.to_dict('records') == [{'name': 'run', 'x': 1, 'value': 12.5}]
 
 
 def test_curves_draw_means_and_bands_over_the_seeds_of_winners(tmp_path):
@@ -92,7 +102,7 @@ def test_curves_draw_means_and_bands_over_the_seeds_of_winners(tmp_path):
             deviation = np.array([statistics.stdev(each) for each in seeds])
             np.testing.assert_allclose(line.get_xdata(), [1, 2])
             np.testing.assert_allclose(line.get_ydata(), mean)
-            assert line.get_color() == style.colour(method)
+            assert line.get_color() == style.look_of(method).colour
             corners = band.get_paths()[0].vertices
             for epoch in (1, 2):
                 edge = corners[corners[:, 0] == epoch, 1]
@@ -121,10 +131,14 @@ def test_a_seed_that_diverged_ends_its_part_of_the_mean(tmp_path):
 
 
 def test_an_error_of_zero_leaves_the_logarithmic_axis_at_the_bottom():
-    low, high = curves.limits([80.0, 0.001, 0.0])
+    def limits(*means):
+        curve = pd.DataFrame({'mean': means, 'deviation': 0.0})
+        return panes.limits([Pane([Trace(curve, {})], 'epoch', '', ERRORS)])
+
+    low, high = limits(80.0, 0.001, 0.0)
     assert low == pytest.approx(0.08)
     assert high > 80
-    assert curves.limits([0.0])[0] > 0
+    assert limits(0.0)[0] > 0
 
 
 def test_histograms_count_every_trial_once(tmp_path):
@@ -144,7 +158,7 @@ def test_histograms_count_every_trial_once(tmp_path):
 
 @pytest.mark.parametrize('accuracies', [[], [97.3], [97.31, 97.52], [10.0, 98.2], [0.0, 100.0]])
 def test_bins_hold_all_accuracies(accuracies):
-    edges = histograms.bins(accuracies)
+    edges = histograms.bins(pd.Series(accuracies, dtype=float))
     assert len(edges) <= histograms.BINS + 2
     assert np.histogram(accuracies, edges)[0].sum() == len(accuracies)
 
@@ -183,9 +197,9 @@ def test_reconstructions_are_those_of_the_best_weights(tmp_path):
         epochs=1,
     )  # fmt: skip
     summary = train(resolve(config), tmp_path, [])
-    images, made = reconstructions(read(tmp_path), np.arange(1000))
+    images, made = reconstructions(tmp_path, np.arange(1000))
     assert np.mean((made - images) ** 2) == pytest.approx(summary['best_test_loss'], rel=1e-5)
-    (figure,) = gallery.draw_digits([read(tmp_path)]).values()
+    (figure,) = gallery.draw_digits(read(tmp_path)).values()
     assert len(figure.axes) == 20
 
 
@@ -200,14 +214,14 @@ def test_digits_stand_in_rows_under_the_originals():
 def test_every_rule_and_schedule_looks_different_without_colours():
     methods = [
         Method(rule, schedule, 'fc')
-        for rule in rows.RULES
-        for schedule in rows.SCHEDULES
+        for rule in RULES
+        for schedule in SCHEDULES
         if schedule == 'parallel' or 'tp' in rule
     ]
     looks = [style.line(method) | {'color': None} for method in methods]
     shapes = {(str(look['linestyle']), look['marker']) for look in looks}
     assert len(shapes) == len(methods)
-    assert len({style.hatch(method) for method in methods}) == len(rows.RULES)
+    assert len({style.look_of(method).hatch for method in methods}) == len(RULES)
 
 
 def test_files_are_written_and_the_same_each_time(tmp_path):
@@ -219,7 +233,7 @@ def test_files_are_written_and_the_same_each_time(tmp_path):
         'histograms_mnist_fc.png', 'histograms_mnist_fc.svg',
     ]  # fmt: skip
     with Image.open(tmp_path / 'figures' / 'curves_mnist.png') as image:
-        assert image.width == style.WIDTH * style.LOOK['savefig.dpi']
+        assert image.width == style.WIDTH * 200
     again = gallery.save(gallery.draw('curves', study), tmp_path / 'again')
     assert again[1].read_text() == paths[1].read_text()
 
@@ -250,16 +264,16 @@ def test_the_command_takes_one_kind_and_ends_in_one_message(tmp_path):
     ('settings', 'ended', 'message'),
     [
         ({}, True, 'not of an autoencoder'),
-        ({'loss': 'reconstruction'}, False, 'still in training'),
+        ({'loss': 'reconstruction'}, False, 'no checkpoints'),
         ({'loss': 'reconstruction', **ADAM}, True, 'no checkpoints'),
     ],
 )
-def test_digits_need_a_finished_autoencoder_with_checkpoints(tmp_path, settings, ended, message):
+def test_digits_need_an_autoencoder_with_checkpoints(tmp_path, settings, ended, message):
     config = studies.config(dataset='mnist_mini', **settings)
     studies.write(tmp_path, config, [1.0], [1.0], ended=ended)
-    (run,) = load(tmp_path)
+    (folder,) = load(tmp_path).folder
     with pytest.raises(UserError, match=message):
-        gallery.draw('autoencoder', None, [run.folder])
+        gallery.draw('autoencoder', None, [folder])
 
 
 def test_a_damaged_file_is_named(tmp_path):

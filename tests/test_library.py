@@ -2,13 +2,18 @@
 
 import importlib.util
 import re
+import statistics
 from pathlib import Path
 
 import jax
 import pytest
+import studies
+from scipy import stats
 
 from bioprop.errors import UserError
 from bioprop.rules import RULES
+from bioprop.running.train import train
+from bioprop.settings import paper
 from bioprop.settings.keys import keys_of
 from bioprop.settings.resolve import resolve
 from bioprop.training.schedules import SCHEDULES
@@ -49,7 +54,37 @@ def test_the_layer_has_the_shapes_that_are_said():
 def test_the_flax_module_has_flaxs_parameters():
     kernels = [layer['kernel'].shape for layer in run(BLOCKS[2])['variables']['params'].values()]
     assert kernels == [(16, 16, 72, 64), (16, 16, 576, 32)]
-    assert len(BLOCKS) == 3
+
+
+def test_a_run_is_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = paper('mnist', 'bp', dataset='mnist_mini', hidden=(8,), batch_size=1000, epochs=2)
+    summary = train(resolve(config), Path('runs/quickstart'), [])
+    names = run(BLOCKS[3])
+    told = summary['test_error_at_best_validation']
+    assert float(names['error']) == pytest.approx(told, abs=1e-4)
+    assert [state.shape for state in names['states']] == [(10, 28, 28, 1), (10, 8), (10, 10)]
+
+
+def test_runs_and_records_are_frames(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies.searched(Path('studies/table1_mnist_fc'))
+    names = run(BLOCKS[4])
+    assert names['table'].loc['dtp', 'alternating', 0.1].tolist() == [13, pytest.approx(7**0.5), 3]
+    assert names['curves']['bp', 0.5].tolist() == [50, 30]
+
+
+def test_spreads_are_of_the_winners(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies.searched(Path('studies/table1_mnist_fc'))
+    names = run(BLOCKS[5])
+    ours, theirs = ([11, 12, 16], [7, 8, 12])
+    assert names['tests'].loc['bp'].tolist() == [9, pytest.approx(statistics.stdev(theirs)), 3]
+    (found,) = names['difference'].to_dict('records')
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert (found['low'], found['high']) == pytest.approx(tuple(expected))
+    assert found['difference'] == 4
+    assert len(BLOCKS) == 6
 
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from bioprop.studies.study import run_name
@@ -69,16 +70,17 @@ def test_averages_are_over_seeds_and_count_a_run_once():
     entries = [{'lr': lr, 'seed': seed} for lr, seed in ((1, 0), (1, 1), (2, 0), (2, 1), (1, 0))]
     configs = [entry | {'rule': 'bp', 'schedule': 'parallel', 'net': 'fc'} for entry in entries]
     errors = {(1, 0): 2.0, (1, 1): 5.0, (2, 0): 3.0, (2, 1): None}
-    summaries = {
-        run_name(config): {
-            'rule': 'bp',
+    names = list(map(run_name, configs))
+    runs = pd.DataFrame([
+        {
+            'name': name,
             'diverged': errors[config['lr'], config['seed']] is None,
             'best_test_error': errors[config['lr'], config['seed']],
             'validation_loss': 0.00125,
         }
-        for config in configs
-    }
-    first, second = averages(entries, configs, lambda config: summaries[run_name(config)])
+        for name, config in dict(zip(names, configs, strict=True)).items()
+    ])  # fmt: skip
+    first, second = averages(entries, names, runs)
     assert (first['changes'], first['seeds'], first['diverged']) == ({'lr': 1}, 2, 0)
     assert list(first['scores']) == ['best_test_error', 'validation_loss']
     deviation = pytest.approx(3 / math.sqrt(2))

@@ -1,6 +1,7 @@
 """Rows, contrasts and files of the paper's tables, on results that are made up."""
 
 import csv
+import functools
 import io
 import json
 import math
@@ -8,27 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from scipy import stats
 
 from bioprop.errors import UserError
+from bioprop.records.spreads import welch
 from bioprop.records.writers import clock
-from bioprop.settings import paper, published
-from bioprop.settings.resolve import resolve
-from bioprop.studies.search import Rung, Search
+from bioprop.settings import published
+from bioprop.settings.resolve import hparams
 from experiments import publish, table
 from experiments.analysis import tables
+from experiments.analysis.paper import CONTRASTS, row_configs
+from experiments.analysis.rows import placed
 
 ROOT = Path(__file__).parents[1]
-
-
-def search():
-    return Search(resolve(paper('mnist', 'bp')), {}, (Rung(1, 4),), seeds=3, epochs=9)
-
-
-def results(trial, winners):
-    """The summaries of a search's one trial (seed 0) and of its winner's seeds 1, 2, ..."""
-    summaries = {0: trial} | dict(enumerate(winners, start=1))
-    return lambda config: summaries.get(config['seed'])
 
 
 def summary(test, diverged=False, **scores):
@@ -38,32 +33,56 @@ def summary(test, diverged=False, **scores):
     }  # fmt: skip
 
 
+def runs_of(name, trial, winners):
+    """The runs of a search's one trial (seed 0) and of its winner's seeds 1, 2, ..."""
+    settings = tables_rows('mnist', 'fc')[name]
+    found = []
+    for seed, ended in enumerate([trial, *winners]):
+        config = settings | {'seed': seed, 'epochs': 9 if seed else 4}
+        told = {'name': f'{name}_{seed}', 'folder': Path(), 'finished': ended is not None}
+        found.append({'diverged': False, 'config': config, **config, **told, **(ended or {})})
+    return found
+
+
+tables_rows = functools.cache(row_configs)
+
+
+def made(*runs, published=None):
+    """The rows of a table, from the runs of each."""
+    frame = pd.DataFrame([run for each in runs for run in each])
+    return tables.rows(
+        placed(frame, searched=True), list(tables_rows('mnist', 'fc')), published or {}
+    )
+
+
 def row_of(name, tests, published=None):
-    made = results(summary(0.0), [summary(test) for test in tests])
-    return tables.row(name, search(), published, made)
+    runs = runs_of(name, summary(0.0), [summary(test) for test in tests])
+    (row,) = made(runs, published={name: published} if published else None)
+    return row
 
 
 def test_a_row_has_mean_and_deviation_of_the_winners_seeds_alone():
     row = row_of('bp', [1.0, 2.0, 6.0], {'train': 0.0, 'test': 1.48})
-    assert row.test == (3.0, pytest.approx(math.sqrt((4 + 1 + 9) / 2)), 3)
-    assert row.best_test.mean == 2.0
-    assert (row.paper_train, row.paper_test) == (0.0, 1.48)
-    assert (row.runs, row.diverged, row.hours) == (4, 0, 2.0)
-    assert row.winner['epochs'] == 9
+    deviation = pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert row['test'] == {'mean': 3.0, 'deviation': deviation, 'seeds': 3}
+    assert row['best_test']['mean'] == 2.0
+    assert (row['paper_train'], row['paper_test']) == (0.0, 1.48)
+    assert (row['runs'], row['diverged'], row['hours']) == (4, 0, 2.0)
+    assert row['winner'] == hparams(tables_rows('mnist', 'fc')['bp'])
 
 
 def test_a_row_in_progress_has_what_there_is():
-    row = tables.row('bp', search(), None, results(None, []))
-    assert (row.test, row.runs, row.hours, row.winner) == (None, 0, 0, None)
-    row = tables.row('bp', search(), None, results(summary(1.0), [summary(2.0)]))
-    assert row.test == (2.0, 0.0, 1)
-    assert row.runs == 2
+    (row,) = made(runs_of('bp', None, []))
+    assert (row['test'], row['runs'], row['hours'], row['winner']) == (None, 0, 0, None)
+    (row,) = made(runs_of('bp', summary(1.0), [summary(2.0), None]))
+    assert row['test'] == {'mean': 2.0, 'deviation': 0.0, 'seeds': 1}
+    assert row['runs'] == 2
 
 
 def test_a_seed_that_diverged_is_counted_and_its_missing_scores_are_left_out():
     lost = summary(2.0, diverged=True, train_error=None)
-    row = tables.row('bp', search(), None, results(summary(1.0), [summary(4.0), lost]))
-    assert (row.diverged, row.train.seeds, row.test.seeds) == (1, 1, 2)
+    (row,) = made(runs_of('bp', summary(1.0), [summary(4.0), lost]))
+    assert (row['diverged'], row['train']['seeds'], row['test']['seeds']) == (1, 1, 2)
 
 
 def test_contrasts_are_differences_of_means_with_welchs_error():
@@ -71,21 +90,29 @@ def test_contrasts_are_differences_of_means_with_welchs_error():
     dfa = row_of('dfa', [5.0, 5.0, 8.0], {'test': 2.75})
     bp = row_of('bp', [1.0])  # one seed: no error bar, no contrast
     (found,) = tables.contrasts([fa, dfa, bp])
-    assert found.name == 'fa - dfa'
-    assert found.difference == pytest.approx(-4)
-    assert found.standard_error == pytest.approx(math.sqrt(2 / 2 + 3 / 3))
-    assert found.published == pytest.approx(-0.9)
+    assert found['name'] == 'fa - dfa'
+    assert found['difference'] == pytest.approx(-4)
+    assert found['standard_error'] == pytest.approx(math.sqrt(2 / 2 + 3 / 3))
+    assert found['published'] == pytest.approx(-0.9)
+    ours = stats.ttest_ind([1.0, 3.0], [5.0, 5.0, 8.0], equal_var=False).confidence_interval()
+    assert (found['low'], found['high']) == pytest.approx(tuple(ours))
     assert '-4.00 ± 1.41' in tables.contrasts_text([found])
 
 
+def test_where_nothing_varies_the_interval_is_a_point():
+    same = pd.DataFrame({'mean': [1.0], 'deviation': [0.0], 'seeds': [2]})
+    (found,) = welch(same, same.assign(mean=3.0)).to_dict('records')
+    assert found == {'difference': -2, 'standard_error': 0, 'low': -2, 'high': -2}
+
+
 def test_every_contrast_is_between_rows_of_the_paper():
-    names = set(tables.row_configs('mnist', 'lc'))
-    assert all({a, b} <= names for _, a, b in tables.CONTRASTS)
+    names = set(row_configs('mnist', 'lc'))
+    assert all({a, b} <= names for _, a, b in CONTRASTS)
     assert names == set(published.tables()['table1']['mnist']['lc'])
 
 
 def test_rows_are_the_papers_and_settings_hold_for_all():
-    rows = tables.row_configs('mnist', 'fc', 'epochs=7,hidden=(8,)')
+    rows = row_configs('mnist', 'fc', 'epochs=7,hidden=(8,)')
     figures = published.tables()['table1']['mnist']['fc']
     assert set(rows) == {name for name, value in figures.items() if value}
     assert all(config['epochs'] == 7 for config in rows.values())
@@ -124,25 +151,23 @@ def test_a_time_has_digits_however_short_it_is(seconds, shown):
 
 
 def test_short_rows_have_a_time():
-    rows = [row_of('bp', [1.0])._replace(hours=4.2 / 3600), row_of('fa', [1.0])]
+    rows = [row_of('bp', [1.0]) | {'hours': 4.2 / 3600}, row_of('fa', [1.0])]
     cells = [line.split()[-2:] for line in tables.text(rows).splitlines()[2:]]
     assert cells[0] == ['4.2', 's']
     assert cells[1][1] == '1:00:00'  # two runs of 1800 s
 
 
-def test_records_are_the_rows():
+def test_rows_are_what_json_holds():
     rows = [row_of('bp', [1.0, 2.0], {'train': 0.0, 'test': 1.48}), row_of('fa', [])]
-    read = tables.from_records(json.loads(json.dumps(tables.as_records(rows))))
-    assert [row._replace(winner=None) for row in read] == [
-        row._replace(winner=None) for row in rows
-    ]
+    read = json.loads(json.dumps(rows))
+    assert read == rows
     assert tables.page(read, 'github') == tables.page(rows, 'github')
 
 
 def test_a_page_shows_the_files_that_it_names(tmp_path):
-    rows = tables.as_records([row_of('bp', [1.0, 2.0])])
-    made = {'command': 'python -m x', 'commit': 'a' * 40, 'versions': {'jax': '1'}, 'hardware': 'h'}
-    (tmp_path / 'x.json').write_text(json.dumps(made | {'rows': rows}))
+    rows = [row_of('bp', [1.0, 2.0])]
+    told = {'command': 'python -m x', 'commit': 'a' * 40, 'versions': {'jax': '1'}, 'hardware': 'h'}
+    (tmp_path / 'x.json').write_text(json.dumps(told | {'rows': rows}))
     page = 'before\n<!-- x.json -->\nold\n<!-- end -->\nafter\n'
     once = publish.filled(page, tmp_path)
     assert 'old' not in once
@@ -183,8 +208,8 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     )  # fmt: skip
     done = launch(*arguments, '--configurations=3', f'--study={study}')
     assert done.returncode == 0, done.stderr
-    made = json.loads((study / 'table.json').read_text())
-    (bp,) = made['rows']
+    content = json.loads((study / 'table.json').read_text())
+    (bp,) = content['rows']
     lines = [json.loads(line) for line in (study / 'results.jsonl').read_text().splitlines()]
     tests = [
         line['summary']['test_error_at_best_validation']
@@ -195,8 +220,8 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     assert (bp['runs'], bp['test']['seeds'], len(lines)) == (5, 2, 5)
     table = done.stdout[done.stdout.rindex('paper test') :].splitlines()
     assert [line.split()[0] for line in table[2:]] == ['bp']
-    assert '--study' not in made['command']
-    assert made['command'].startswith('python -m experiments.table1 --dataset=mnist_mini')
+    assert '--study' not in content['command']
+    assert content['command'].startswith('python -m experiments.table1 --dataset=mnist_mini')
     assert (study / 'table.md').exists()
     assert (study / 'table.csv').exists()
 
@@ -210,17 +235,13 @@ def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     assert bp_again['runs'] == 2
 
 
-def test_a_table_has_the_rows_asked_for_and_those_with_runs():
-    searches = {
-        name: search()._replace(config=resolve(paper('mnist', name)))
-        for name in ('bp', 'fa', 'dfa')
-    }
-
-    def result(config):  # another process has worked on dfa
-        return summary(3.0) if config['rule'] == 'dfa' else None
-
-    found = tables.rows(searches, ['fa'], {'fa': {'test': 1.85}}, result)
-    assert [(row.name, row.runs, row.paper_test) for row in found] == [
+def test_a_table_has_the_rows_that_have_runs():
+    seeds = [summary(3.0)] * 3
+    found = made(  # another process has worked on dfa
+        runs_of('dfa', summary(3.0), seeds), runs_of('fa', None, []),
+        published={'fa': {'test': 1.85}},
+    )  # fmt: skip
+    assert [(row['name'], row['runs'], row['paper_test']) for row in found] == [
         ('fa', 0, 1.85), ('dfa', 4, None),
     ]  # fmt: skip
 

@@ -100,7 +100,9 @@ class _Values:
             return self._literal(atom) if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
-            outputs = self._results(equation, tuple(map(read, equation.invars)), call)
+            inputs = tuple(map(read, equation.invars))
+            same = equation.primitive.name == 'stop_gradient'
+            outputs = inputs if same else self._results(equation, inputs, call)
             known.update(zip(equation.outvars, outputs, strict=True))
         return tuple(map(read, jaxpr.outvars))
 

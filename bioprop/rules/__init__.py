@@ -14,7 +14,7 @@ from bioprop.rules.base import (
     no_feedback,
     trained_sides,
 )
-from bioprop.rules.catalogue import CATALOGUE, Entry
+from bioprop.rules.catalogue import CATALOGUE, Entry, label
 
 RULES = {name: entry.make for name, entry in CATALOGUE.items()}
 globals().update(RULES)  # rules.dtp()
@@ -32,7 +32,7 @@ def entry(name: str) -> Entry:
     Raises UserError as `get` does for a name.
     """
     make = find('rule', name, RULES)
-    return CATALOGUE.get(name) or Entry(make, name.rpartition(':')[2], 'own', ())
+    return CATALOGUE.get(name) or Entry(make, label(name), 'own', ())
 
 
 def options(name: str) -> dict[str, Any]:

@@ -80,3 +80,13 @@ CATALOGUE = {
         claims={'hparams': {'gamma': 0.1}},
     ),
 }  # fmt: skip
+
+
+def label(rule: str) -> str:
+    """What a rule is called; of a rule of the user's own, the name of its function."""
+    return CATALOGUE[rule].label if rule in CATALOGUE else rule.rpartition(':')[2]
+
+
+def place(rule: str) -> int:
+    """Its place in tables and figures; rules of the user's own come last."""
+    return [*CATALOGUE, rule].index(rule)

@@ -38,7 +38,7 @@ def kolen_pollack() -> Rule:
         deltas = signals(network, fixed, states, context)
         updates = forward_updates(network, fixed['forward'], states, deltas)
         pairs = zip(weights['feedback'][1:], updates[1:], strict=True)
-        return sum(jnp.vdot(own['kernel'], update['kernel']) for own, update in pairs)
+        return sum(jnp.sum(own['kernel'] * update['kernel']) for own, update in pairs)
 
     return Rule(init, signals, feedback_loss, feedback_kernels=feedback_kernels)
 

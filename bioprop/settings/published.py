@@ -3,6 +3,7 @@
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from bioprop.errors import UserError
 
@@ -60,6 +61,31 @@ def options(dataset: str, rule: str) -> dict:
     """A rule's options where the paper gives them: AO-SDTP's width on CIFAR-10."""
     wide = rule == 'ao_sdtp' and dataset in ('cifar10', 'imagenet')
     return {'auxiliary_units': 512} if wide else {}
+
+
+def figures(config: dict) -> dict[str, float] | None:
+    """The errors in percent of table 1, 'train' and 'test', for a resolved configuration.
+
+    None where it has none, or a net of other layers is trained. The paper alternates by epoch. Its
+    auxiliary units are known for CIFAR-10; elsewhere ours count.
+    """
+    names = ('dataset', 'net', 'rule', 'schedule')
+    dataset, net, rule, schedule = (config[name] for name in names)
+    rows = tables()['table1'].get(dataset, {}).get('lc' if net == 'conv' else net, {})
+    found = rows.get(row_name(net, rule, schedule))
+    units = options(dataset, rule).get('auxiliary_units', 256)
+    same = (
+        found
+        and config['loss'] == 'softmax_cross_entropy'
+        and schedule != 'alternating_step'
+        and _listed(config['hidden']) == _listed(hidden_layers(dataset, net))
+        and config.get('auxiliary_units') in (None, units)
+    )
+    return found if same else None
+
+
+def _listed(layers: Any) -> Any:
+    return list(map(_listed, layers)) if isinstance(layers, list | tuple) else layers
 
 
 def hyperparameters(source: str, dataset: str, net: str, rule: str, schedule: str) -> dict:

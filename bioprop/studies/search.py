@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bioprop.rules import Rule
-from bioprop.settings import published
-from bioprop.settings import resolve
+from bioprop.settings import published, resolve
 from bioprop.studies.study import Config, Plan, Result
 
 
@@ -193,3 +192,9 @@ class Search(NamedTuple):
 def together(plans: Sequence[Plan]) -> Plan:
     """One plan out of many, each at its own stage."""
     return lambda result: [config for plan in plans for config in plan(result)]
+
+
+def search_of(purpose: dict[str, Any]) -> dict[str, Any]:
+    """The search that a study is for, or the first of its rows; {} where it tells none."""
+    told = [purpose, *(row for row in purpose.values() if isinstance(row, dict))]
+    return next((search for search in told if search.get('rungs')), {})

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bioprop.errors import UserError
+from bioprop.records.frames import read_json
 from bioprop.records.locks import locked
-from bioprop.running.population import members_that_fit, program_of, train_population
-from bioprop.running.train import Diverged, train
 from bioprop.records.workdir import digest, identity, summary_of
 from bioprop.records.writers import write_json, write_whole
+from bioprop.running.population import members_that_fit, program_of, train_population
+from bioprop.running.train import Diverged, train
 
 Config = dict[str, Any]
 Result = Callable[[Config], dict[str, Any] | None]  # the summary of a run; None before its end
@@ -142,6 +143,12 @@ class Study:
             write_whole(self.folder / 'results.jsonl', _results(self.folder))
         (folder / 'done').touch()
         shutil.rmtree(folder / 'checkpoints', ignore_errors=True)  # those alone have none here
+
+
+def purpose_of(folder: Path) -> dict[str, Any]:
+    """What a study is for; {} if it does not say. Raises UserError if study.json is damaged."""
+    path = folder / 'study.json'
+    return read_json(path) if path.exists() else {}
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:

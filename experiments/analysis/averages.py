@@ -1,47 +1,38 @@
-"""What a sweep's entries came to, over their seeds: functions that give what JSON holds."""
+"""What a sweep's entries came to, over their seeds: as JSON holds it, and as a table."""
 
 import json
 from collections.abc import Iterable
 from typing import Any
 
-from tabulate import tabulate
+import pandas as pd
 
-from bioprop.studies.study import Config, Result, run_name
-from experiments.analysis.rows import grouped
-from experiments.analysis.tables import Spread, shown, spread
+from bioprop.records.spreads import spread
+from experiments.analysis.text import shown, tabulated
 
 COUNTS = ('seeds', 'diverged')
 SCORES = ('_error', '_loss', '_validation')  # the ends of their names
 
 
 def averages(
-    entries: Iterable[dict[str, Any]], configs: Iterable[Config], result: Result
+    entries: Iterable[dict[str, Any]], names: Iterable[str], runs: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A record for all entries that differ in the seed alone; a run counts once.
 
-    result gives the summary of every configuration: the runs have ended.
+    names are those of the entries' runs, which have ended.
     """
-
-    def changes(pair):
-        kept = {key: value for key, value in pair[0].items() if key != 'seed'}
-        return json.loads(json.dumps(kept))
-
-    groups = grouped(zip(entries, configs, strict=True), lambda pair: repr(changes(pair)))
+    changes = [json.dumps({key: x for key, x in each.items() if key != 'seed'}) for each in entries]
+    told = pd.DataFrame({'changes': changes, 'name': names}).drop_duplicates()
+    groups = told.merge(runs, on='name').groupby('changes', sort=False)
+    scores = [name for name in runs if name.endswith(SCORES)]
     return [
-        {'changes': changes(pairs[0])}
-        | _average(list({run_name(config): result(config) for _, config in pairs}.values()))
-        for pairs in groups.values()
+        {
+            'changes': json.loads(changes),
+            'seeds': len(members),
+            'diverged': int(members.diverged.sum()),
+            'scores': {name: spread(members[name]) for name in scores},
+        }
+        for changes, members in groups
     ]
-
-
-def _average(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    names = [name for name in summaries[0] if name.endswith(SCORES)]
-    found = {name: spread([summary[name] for summary in summaries]) for name in names}
-    return {
-        'seeds': len(summaries),
-        'diverged': sum(summary['diverged'] for summary in summaries),
-        'scores': {name: value and value._asdict() for name, value in found.items()},
-    }
 
 
 def text(records: list[dict[str, Any]], style: str = 'simple') -> str:
@@ -54,14 +45,9 @@ def text(records: list[dict[str, Any]], style: str = 'simple') -> str:
         [
             *(record['changes'].get(key, '-') for key in changed),
             *(record[key] for key in COUNTS),
-            *(_cell(name, record['scores'].get(name)) for name in scored),
+            *(shown(record['scores'].get(name), 5 if 'loss' in name else 2) for name in scored),
         ]
         for record in records
     ]
     headers = [*changed, *COUNTS, *(name.replace('_', ' ') for name in scored)]
-    align = [*['left'] * len(changed), *['right'] * (len(headers) - len(changed))]
-    return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align)
-
-
-def _cell(name, value):
-    return shown(value and Spread(**value), digits=5 if 'loss' in name else 2)
+    return tabulated(cells, headers, style, left=len(changed))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tabulate import tabulate
+from experiments.analysis.text import shown, tabulated
 
 # Columns: header, metric, place. Of validation images, in the last epoch.
 COLUMNS = (
@@ -24,22 +24,16 @@ def text(panels: list[dict[str, Any]], style: str = 'simple') -> str:
     for panel in panels:
         headers = ['row', 'seeds', 'epochs', 'test error (%)', *(name for name, *_ in COLUMNS)]
         cells = [_cells(row) for row in panel['rows']]
-        align = ('left', *['right'] * (len(headers) - 1))
-        shown = tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align)
-        parts.append(f'{panel["panel"]}:\n\n{shown}')
+        parts.append(f'{panel["panel"]}:\n\n{tabulated(cells, headers, style)}')
     return '\n\n'.join(parts)
 
 
 def _cells(row):
     last = row['validation']['last']
     numbers = [last.get(metric, {}).get(place) for _, metric, place in COLUMNS]
-    error = _shown(row['error']['test'], 2)
-    return [row['row'], row['seeds'], row['epochs'], error, *map(_shown, numbers)]
+    texts = [shown(row['error']['test']), *map(_shown, numbers)]
+    return [row['row'], row['seeds'], row['epochs'], *texts]
 
 
-def _shown(value: dict[str, Any] | None, digits: int | None = None) -> str:
-    if value is None:
-        return '-'
-    if digits is None:
-        digits = 1 if abs(value['mean']) >= 10 else 2
-    return f'{value["mean"]:.{digits}f} ± {value["deviation"]:.{digits}f}'
+def _shown(value: dict[str, Any] | None) -> str:
+    return shown(value, 1 if value and abs(value['mean']) >= 10 else 2)

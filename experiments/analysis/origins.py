@@ -1,19 +1,29 @@
 """What the runs of a study were made with: versions, commits and hardware."""
 
+import json
+from collections import Counter
 from typing import Any
 
+import pandas as pd
+
+from bioprop.records.frames import read_json
 from bioprop.records.provenance import provenance
-from experiments.analysis.results import Run
-from experiments.analysis.rows import grouped
+
+TOLD = ('versions', 'commit', 'hardware')
 
 
-def origins(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
-    """Versions, commit and hardware, and the number of the runs that were made with them."""
-    alike = grouped((run.provenance() for run in runs), repr).values()
-    return [(each[0], len(each)) for each in alike if each[0]]
+def origins(runs: pd.DataFrame) -> list[tuple[dict[str, Any], int]]:
+    """Versions, commit and hardware, and the number of the runs that were made with them.
+
+    Runs whose workdir is not there do not tell.
+    """
+    paths = [folder / 'config.json' for folder in runs.folder]
+    told = [read_json(path) for path in paths if path.exists()]
+    counts = Counter(json.dumps({key: each[key] for key in TOLD if key in each}) for each in told)
+    return [(json.loads(text), count) for text, count in counts.items()]
 
 
-def made_with(runs: list[Run]) -> dict[str, Any]:
+def made_with(runs: pd.DataFrame) -> dict[str, Any]:
     """The versions and hardware of this process, and those of the runs with their commits."""
     origin = [told | {'runs': count} for told, count in origins(runs)]
     commits = {told['commit'] for told in origin}

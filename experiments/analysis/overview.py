@@ -1,84 +1,45 @@
-"""The rows of a report in numbers: pure functions of the runs of a study."""
+"""What is known of each row by now: functions of the runs of a study."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import pandas as pd
+from bioprop.studies.roles import longest
+
+from bioprop.records.spreads import spread
 from bioprop.settings import published
-from bioprop.studies.study import Config
-from experiments.analysis.results import Run
-from experiments.analysis.rows import Method, Panel, longest, split
-from experiments.analysis.tables import Spread, spread
+from experiments.analysis.rows import SCORES
+
+Entry = dict[str, Any]
 
 
-class Entry(NamedTuple):
-    """A row of a report: errors in percent or losses per pixel, over the seeds of the winner.
+def overview(runs: pd.DataFrame) -> list[Entry]:
+    """An entry for each row, in order."""
+    return [entry(members) for _, members in runs.groupby('row')]
 
-    None stands where there is nothing yet, or nothing published.
+
+def entry(runs: pd.DataFrame) -> Entry:
+    """A row: its panel, method and scores over the seeds of its winner, and what it took.
+
+    Scores are spreads, errors in percent or losses per pixel; None stands where there is nothing
+    yet. `published` are the paper's. `seeds` have ended, of those `planned` as far as they were
+    started; `winner` is the configuration of the first. `trials` are hyperparameters that the
+    search tried. `runs` have ended, those of each rung included, in so many `hours` of computing.
     """
-
-    method: Method
-    train: Spread | None  # this and validation at the best validation epoch
-    validation: Spread | None
-    test: Spread | None  # at the best validation epoch
-    best_test: Spread | None  # the lowest over the epochs, the paper's protocol
-    published: dict[str, float] | None  # 'train' and 'test'
-    epochs: int | None  # of the winner
-    seeds: int  # that have ended
-    planned: int  # seeds, as far as they were started
-    diverged_seeds: int
-    trials: int  # hyperparameters tried in the search
-    diverged_trials: int
-    in_training: int  # runs
-    hours: float  # of computing, search included
-    winner: Config | None
-
-
-def entry(panel: Panel, method: Method, runs: list[Run], searched: bool = False) -> Entry:
-    """What is known of a row by now."""
-    winner, trials = split(runs, searched)
-    finished = [run.summary for run in winner if run.summary]
-    tried = longest(trials)
-    config = winner[0].config if winner else None
-
-    def over_seeds(name):
-        return spread([summary.get(name.format(panel.measure)) for summary in finished])
-
-    return Entry(
-        method=method,
-        train=over_seeds('train_{}'),
-        validation=over_seeds('validation_{}'),
-        test=over_seeds('test_{}_at_best_validation'),
-        best_test=over_seeds('best_test_{}'),
-        published=figures_of(panel, method, config),
-        epochs=config['epochs'] if config else None,
-        seeds=len(finished),
-        planned=len(winner),
-        diverged_seeds=sum(run.diverged for run in winner),
-        trials=len(tried),
-        diverged_trials=sum(run.diverged for run in tried),
-        in_training=sum(run.summary is None for run in runs),
-        hours=sum(run.summary['seconds'] for run in runs if run.summary) / 3600,
-        winner=config,
-    )
-
-
-def figures_of(panel: Panel, method: Method, config: Config | None) -> dict[str, float] | None:
-    """The paper's figures for a row; None where it has none, or a net of other layers is trained.
-
-    It alternates by epoch. Its auxiliary units are known for CIFAR-10; elsewhere ours count.
-    """
-    found = published.tables()['table1'].get(panel.dataset, {}).get(panel.net, {})
-    figures = found.get(published.row_name(method.net, method.rule, method.schedule))
-    if figures is None or panel.measure == 'loss' or method.schedule == 'alternating_step':
-        return None
-    layers = published.hidden_layers(panel.dataset, method.net)
-    other_layers = config and _listed(config['hidden']) != _listed(layers)
-    if other_layers or method.units not in (
-        None,
-        published.options(panel.dataset, 'ao_sdtp').get('auxiliary_units', 256),
-    ):
-        return None
-    return figures
-
-
-def _listed(layers: Any) -> Any:
-    return list(map(_listed, layers)) if isinstance(layers, list | tuple) else layers
+    won, tried = runs[runs.role == 'winner'], longest(runs[runs.role == 'trial'])
+    winner = None if won.empty else won.config.iloc[0]
+    return {
+        'panel': runs.panel.iloc[0],
+        'method': runs.method.iloc[0],
+        **{name: spread(won[name]) for name in SCORES},
+        'epochs': winner and winner['epochs'],
+        'seeds': int(won.finished.sum()),
+        'planned': len(won),
+        'diverged_seeds': int(won.diverged.sum()),
+        'trials': len(tried),
+        'diverged_trials': int(tried.diverged.sum()),
+        'runs': int(runs.finished.sum()),
+        'diverged': int(runs.diverged.sum()),
+        'hours': float(runs.seconds.sum()) / 3600,
+        'winner': winner,
+        'published': published.figures(winner or runs.config.iloc[0]),
+    }

@@ -1,18 +1,31 @@
-"""The runs of a study in the rows of the paper's tables, and in each row the winner of its search.
+"""The runs of a study in the rows of tables: functions of the frame of its runs."""
 
-Pure functions of the runs.
-"""
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
-import math
-import statistics
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, NamedTuple
+import numpy as np
+import pandas as pd
+from bioprop.studies.roles import best_group, groups, roles, score
 
-from bioprop.studies.study import run_name
-from experiments.analysis.results import Run
+from bioprop.records import runs as read_runs
+from bioprop.records.frames import config_of
+from bioprop.rules import catalogue
+from bioprop.studies.search import search_of
+from bioprop.studies.study import Config, purpose_of
+from bioprop.training.schedules import SCHEDULES
 
-RULES = ('bp', 'fa', 'dfa', 'dtp', 'sdtp', 'ao_sdtp')  # in the order of tables and figures
-SCHEDULES = ('parallel', 'alternating', 'alternating_step')
+# The summary's scores, by what they are called here whatever the measure is.
+SCORES = {
+    'train': 'train_{}',
+    'validation': 'validation_{}',
+    'test': 'test_{}_at_best_validation',
+    'best_test': 'best_test_{}',  # the lowest over the epochs, the paper's protocol
+}
+WORDS = {
+    'mnist': 'MNIST', 'cifar10': 'CIFAR-10', 'fashion_mnist': 'Fashion-MNIST',
+    'fc': 'fully connected', 'lc': 'locally connected', 'alternating_step': 'alternating by step',
+}  # fmt: skip
 
 
 class Panel(NamedTuple):
@@ -27,6 +40,12 @@ class Panel(NamedTuple):
         """'error' in percent, or 'loss' where images are reconstructed."""
         return 'loss' if self.loss == 'reconstruction' else 'error'
 
+    @property
+    def title(self) -> str:
+        """In words."""
+        words = [WORDS.get(self.dataset, self.dataset), WORDS.get(self.net, self.net)]
+        return ', '.join([*words, 'autoencoder'] if self.measure == 'loss' else words)
+
 
 class Method(NamedTuple):
     """A row of a table: what is trained in it, but for hyperparameters and seeds."""
@@ -34,104 +53,76 @@ class Method(NamedTuple):
     rule: str
     schedule: str
     net: str
-    units: int | None = None  # the auxiliary ones of AO-SDTP
+    units: int | None = None  # the auxiliary ones
+    inverses: bool = False  # whether it trains feedback, so that there is a choice of schedule
+
+    @property
+    def label(self) -> str:
+        """In words, as the paper names it; the schedule only where there is a choice."""
+        name = catalogue.label(self.rule) + (' ConvNet' if self.net == 'conv' else '')
+        choice = self.inverses or self.schedule != 'parallel'
+        return f'{name}, {WORDS.get(self.schedule, self.schedule)}' if choice else name
+
+    @property
+    def place(self) -> tuple:
+        """By which rows are sorted."""
+        schedule = [*SCHEDULES, self.schedule].index(self.schedule)
+        rule = catalogue.place(self.rule), self.rule
+        return *rule, self.net == 'conv', schedule, self.units or 0
 
 
-class Split(NamedTuple):
-    """The runs of a row."""
-
-    winner: list[Run]  # the seeds of one set of hyperparameters; [] before it is found
-    trials: list[Run]  # of the search; [] if there was none
-
-
-def panel_of(run: Run) -> Panel:
+def panel_of(config: Config) -> Panel:
     """Its panel; convolutional nets stand beside the locally connected ones, as in the paper."""
-    net = run.config['net']
-    return Panel(run.config['dataset'], 'lc' if net == 'conv' else net, run.config['loss'])
+    net = 'lc' if config['net'] == 'conv' else config['net']
+    return Panel(config['dataset'], net, config['loss'])
 
 
-def method_of(run: Run) -> Method:
+def method_of(config: Config) -> Method:
     """Its row."""
     names = ('rule', 'schedule', 'net', 'auxiliary_units')
-    return Method(*(run.config.get(name) for name in names))
+    return Method(*map(config.get, names), inverses=config.get('feedback_lr') is not None)
 
 
-def table(runs: Iterable[Run]) -> dict[Panel, dict[Method, list[Run]]]:
-    """The runs by panel and row, in the order of the paper's tables."""
-    panels = {}
-    for panel, members in sorted(grouped(runs, panel_of).items()):
-        rows = grouped(members, method_of)
-        panels[panel] = {method: rows[method] for method in sorted(rows, key=_place)}
-    return panels
+def load(study: Path) -> pd.DataFrame:
+    """The runs of a study in their rows. Raises UserError if the folder is none, or is damaged."""
+    return placed(read_runs(study), bool(search_of(purpose_of(study))))
 
 
-def _place(method: Method) -> tuple:
-    def place(names, name):
-        return names.index(name) if name in names else len(names)
-
-    schedule = place(SCHEDULES, method.schedule)
-    rule = place(RULES, method.rule)
-    return rule, method.rule, method.net == 'conv', schedule, method.units or 0
+def read(workdir: Path) -> pd.DataFrame:
+    """The run of a workdir in its row. Raises UserError if it holds none."""
+    config_of(workdir)
+    return placed(read_runs(workdir))
 
 
-def grouped(items: Iterable[Any], key: Callable[[Any], Hashable]) -> dict[Any, list[Any]]:
-    """The items by their keys, both in the order in which they come."""
-    groups = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
+def placed(runs: pd.DataFrame, searched: bool = False) -> pd.DataFrame:
+    """The runs in the order of tables and seeds, with what tables need of them.
 
-
-def split(runs: list[Run], searched: bool = False) -> Split:
-    """Tells the winner of a row from the trials of its search.
-
-    Runs that differ in their seeds alone are a group; the winner is the group of the most epochs,
-    then of the most seeds, then of the lowest validation score. The trials of a search have one
-    seed, the first, and do not count for the winner, which has seeds of its own. Where `searched`
-    does not say that there was a search, it shows in that no other group has a second seed.
+    Columns are `panel`, `method`, `row` (a number for each row of each panel, in order), `role`
+    ('winner', 'trial' of the search, or neither), `seconds`, and SCORES.
     """
-    if not runs:
-        return Split([], [])
-    first = min(run.config['seed'] for run in runs)
-    trials = [run for run in runs if run.config['seed'] == first]
-    later = [run for run in runs if run.config['seed'] != first]
-    if not searched:
-        best = _best(runs)
-        again = {run.name for run in later}  # trained with a second seed
-        if not again or len(best) == len(runs) or again - {run.name for run in best}:
-            return Split(best, [])
-    return Split(_best(later), trials)
+    if runs.empty:
+        return runs
+    rows = [(panel_of(config), method_of(config)) for config in runs.config]
+    order = sorted(set(rows), key=lambda row: (row[0], row[1].place))
+    return runs.assign(
+        panel=[panel for panel, _ in rows],
+        method=[method for _, method in rows],
+        row=list(map(order.index, rows)),
+        role=roles(runs, searched),
+        seconds=runs.get('seconds', np.nan),
+        **{name: score(runs, pattern) for name, pattern in SCORES.items()},
+    ).sort_values(['row', 'seed'], kind='stable', ignore_index=True)
 
 
-def _best(runs: list[Run]) -> list[Run]:
-    groups = grouped(runs, lambda run: run_name(run.config | {'seed': 0})).values()
-    best = max(groups, key=_merit, default=[])
-    return sorted(best, key=lambda run: run.config['seed'])
+def winners(runs: pd.DataFrame) -> pd.DataFrame:
+    """The winners; of several auxiliary widths the one that is best."""
+    won = runs[runs.role == 'winner']
+    alike = won.groupby(['panel', 'rule', 'schedule', 'net'], sort=False)
+    return won[groups(won).isin([best_group(members) for _, members in alike])]
 
 
-def _merit(runs: list[Run]) -> tuple[int, int, float]:
-    return runs[0].config['epochs'], len(runs), -_validation(runs)
-
-
-def _validation(runs: list[Run]) -> float:
-    """The mean of the scores by which everything is chosen; infinity before the first."""
-    summaries = [run.summary for run in runs if run.summary]
-    scores = [each.get('validation_error', each.get('validation_loss')) for each in summaries]
-    scores = [score for score in scores if score is not None and math.isfinite(score)]
-    return statistics.mean(scores) if scores else math.inf
-
-
-def winners(methods: dict[Method, list[Run]], searched: bool = False) -> dict[Method, list[Run]]:
-    """The winner of each row that has one; of several widths of AO-SDTP that of the best."""
-    found = {method: split(runs, searched).winner for method, runs in methods.items()}
-    found = {method: runs for method, runs in found.items() if runs}
-    widths = grouped(found, lambda method: method[:3]).values()
-    best = [max(alike, key=lambda method: _merit(found[method])) for alike in widths]
-    return {method: found[method] for method in best}
-
-
-def longest(trials: list[Run]) -> list[Run]:
-    """Of each set of hyperparameters the finished trial of the most epochs: a search has rungs."""
-    finished = [run for run in trials if run.summary]
-    alike = grouped(finished, lambda run: run_name(run.config | {'epochs': 0})).values()
-    return [max(group, key=lambda run: run.config['epochs']) for group in alike]
+def panels(runs: pd.DataFrame, *measures: str) -> Iterator[tuple[Panel, pd.DataFrame]]:
+    """Each panel with its runs; of these measures, where some are named."""
+    for panel, members in runs.groupby('panel', sort=False):
+        if not measures or panel.measure in measures:
+            yield panel, members

@@ -1,127 +1,98 @@
-"""The numbers that figures show, from the records and summaries of runs."""
+"""The lines that figures show: frames of points, from the records and summaries of runs.
 
-from collections.abc import Iterable
-from typing import NamedTuple
+A line is the points of one `row`: their `x`, and `mean` and `deviation` over seeds. Each point has
+the `method` of its row too, and how many `seeds` it has and how many of them `diverged`.
+"""
 
-from bioprop.records.writers import Record
-from bioprop.running.report import evaluations
-from experiments.analysis.results import Run
-from experiments.analysis.rows import Method, grouped, longest, split, winners
-from experiments.analysis.tables import spread
+from collections.abc import Iterator
 
-Scores = dict[int, float]  # by epoch, or by number of auxiliary units
+import pandas as pd
+from bioprop.studies.roles import longest
 
-
-class Curve(NamedTuple):
-    """Mean and standard deviation over seeds, at each x."""
-
-    x: list[int]
-    mean: list[float]
-    deviation: list[float]  # 0 for one seed
+from bioprop.records.frames import records_of
+from bioprop.records.spreads import spreads
+from experiments.analysis.paper import WITHOUT_UNITS
+from experiments.analysis.rows import Method
 
 
-class Line(NamedTuple):
-    """A curve of a method."""
-
-    method: Method
-    curve: Curve
-    seeds: int
-    diverged: int = 0  # of the seeds
+def records(runs: pd.DataFrame) -> pd.DataFrame:
+    """The records of the runs."""
+    return records_of(zip(runs['name'], runs.folder, strict=True))
 
 
-class Trials(NamedTuple):
-    """What came of the search of a method."""
+def lines(points: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The lines of points, each the `value` at `x` of the run of a `name`."""
+    if points.empty:
+        return pd.DataFrame(columns=['row', 'method'])
+    row = points['name'].map(runs.set_index('name').row)
+    found = spreads(points.value, [row, points.x]).drop(columns='seeds')
+    told = runs.groupby('row').agg(
+        method=('method', 'first'), seeds=('name', 'size'), diverged=('diverged', 'sum')
+    )
+    found = found.rename_axis(['row', 'x']).reset_index().join(told, on='row')
+    return found.sort_values(['row', 'x'], ignore_index=True)
 
-    method: Method
-    accuracies: list[float]  # in percent, of those that did not diverge
-    diverged: int
+
+def by_method(lines: pd.DataFrame) -> Iterator[tuple[Method, pd.DataFrame]]:
+    """Each line with its method."""
+    for _, line in lines.groupby('row'):
+        yield line.method.iloc[0], line
 
 
-def training_scores(records: Iterable[Record], name: str) -> Scores:
+def training_scores(records: pd.DataFrame, name: str) -> pd.DataFrame:
     """The running mean of each epoch, over its calls by the images that they were trained on.
 
     Passes that train the inverses alone have no forward score.
     """
-    calls = grouped((record for record in records if name in record), lambda r: r['epoch'])
-    return {epoch: _weighted(each, name) for epoch, each in calls.items()}
+    calls = records.reindex(columns=['name', 'epoch', 'seconds', 'examples_per_second', name])
+    calls = calls.dropna(subset=name)
+    images = calls.seconds * calls.examples_per_second
+    calls = calls.assign(images=images, total=images * calls[name])
+    sums = calls.groupby(['name', 'epoch'])[['total', 'images']].sum()
+    return (sums.total / sums.images).rename('value').rename_axis(['name', 'x']).reset_index()
 
 
-def _weighted(records: list[Record], name: str) -> float:
-    images = [record['seconds'] * record['examples_per_second'] for record in records]
-    total = sum(n * record[name] for n, record in zip(images, records, strict=True))
-    return total / sum(images)
-
-
-def evaluation_scores(records: list[Record], name: str) -> Scores:
+def evaluation_scores(records: pd.DataFrame, name: str) -> pd.DataFrame:
     """The score of each epoch that has it."""
-    return {each['epoch']: each[name] for each in evaluations(records) if name in each}
+    found = records.reindex(columns=['name', 'epoch', name]).dropna(subset=name)
+    return found.set_axis(['name', 'x', 'value'], axis=1)
 
 
-def mean_curve(seeds: list[Scores]) -> Curve:
-    """Over the seeds that have a score there: one that diverged ends before the others."""
-    x = sorted(set().union(*seeds))
-    spreads = [spread([scores.get(place) for scores in seeds]) for place in x]
-    return Curve(x, [each.mean for each in spreads], [each.deviation for each in spreads])
+def curves(winners: pd.DataFrame, parts: tuple[str, ...], measure: str) -> dict[str, pd.DataFrame]:
+    """Lines over epochs by the part of the data: 'train', 'validation', 'test'."""
+    found = records(winners)
+    trained, evaluated = (found[found.kind == kind] for kind in ('train', 'eval'))
+    points = {part: evaluation_scores(evaluated, f'{part}_{measure}') for part in parts}
+    points |= {'train': training_scores(trained, measure)} if 'train' in parts else {}
+    return {part: lines(each, winners) for part, each in points.items()}
 
 
-def curves(
-    methods: dict[Method, list[Run]], parts: tuple[str, ...], measure: str, searched: bool = False
-) -> dict[str, list[Line]]:
-    """A line for each method's winner, by the part of the data: 'train', 'validation', 'test'."""
-    lines = {part: [] for part in parts}
-    for method, runs in winners(methods, searched).items():
-        records = [run.records() for run in runs]
-        diverged = sum(run.diverged for run in runs)
-        for part in parts:
-            scores = [_scores(each, part, measure) for each in records]
-            scores = [each for each in scores if each]
-            if scores:
-                lines[part].append(Line(method, mean_curve(scores), len(runs), diverged))
-    return lines
+def search_trials(runs: pd.DataFrame) -> pd.DataFrame:
+    """The trials of each row that was searched, with the test `accuracy`, in percent.
 
-
-def _scores(records: list[Record], part: str, measure: str) -> Scores:
-    if part == 'train':
-        return training_scores((r for r in records if r['kind'] == 'train'), measure)
-    return evaluation_scores(records, f'{part}_{measure}')
-
-
-def search_trials(methods: dict[Method, list[Run]], searched: bool = False) -> list[Trials]:
-    """The test accuracies, at the best validation epoch, of each method that was searched."""
-    found = []
-    for method, runs in methods.items():
-        trials = longest(split(runs, searched).trials)
-        alive = [run.summary for run in trials if not run.diverged]
-        accuracies = [100 - summary['test_error_at_best_validation'] for summary in alive]
-        if trials:
-            found.append(Trials(method, accuracies, len(trials) - len(alive)))
-    return found
-
-
-def by_units(methods: dict[Method, list[Run]], searched: bool = False) -> list[Line]:
-    """Test error at the best validation epoch by auxiliary units, a line for each net and schedule.
-
-    SDTP stands at 0 units, unless AO-SDTP has been trained with none.
+    It is that at the best validation epoch, and missing where a trial diverged.
     """
-    widths = {}
-    for method, runs in methods.items():
-        if method.rule not in ('sdtp', 'ao_sdtp'):
-            continue
-        line = Method('ao_sdtp', method.schedule, method.net)
-        found = [run.summary for run in split(runs, searched).winner if run.summary]
-        score = spread([summary['test_error_at_best_validation'] for summary in found])
-        if score and (method.rule == 'ao_sdtp' or 0 not in widths.get(line, {})):
-            widths.setdefault(line, {})[method.units or 0] = score
-    return [
-        Line(
-            line,
-            Curve(
-                sorted(scores),
-                [scores[units].mean for units in sorted(scores)],
-                [scores[units].deviation for units in sorted(scores)],
-            ),
-            max(score.seeds for score in scores.values()),
-        )
-        for line, scores in widths.items()
-        if any(scores)
-    ]
+    trials = longest(runs[runs.role == 'trial'])
+    return trials.assign(accuracy=(100 - trials.test).where(~trials.diverged))
+
+
+def by_units(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lines of the test error over auxiliary units, for each rule, net and schedule that has some.
+
+    At 0 stands the rule without them, unless one has been trained with none.
+    """
+    won = runs[(runs.role == 'winner') & runs.test.notna()]
+    stands_in = won.rule.isin(WITHOUT_UNITS)
+    won = won.assign(
+        method=[m._replace(rule=WITHOUT_UNITS.get(m.rule, m.rule), units=None) for m in won.method],
+        x=[method.units or 0 for method in won.method],
+        value=won.test,
+        stands_in=stands_in,
+    )[stands_in | won.method.map(lambda method: method.units is not None)]
+    own = won[~won.stands_in]
+    won = won[~won.stands_in | ~won.method.isin(own[own.x == 0].method)]
+    won = won[won.method.isin(own[own.x > 0].method)]
+    won = won.assign(row=won.groupby('method').row.transform('max'))
+    found = lines(won, won)
+    counts = won.groupby(['row', 'x']).size().groupby('row').max()
+    return found.assign(seeds=found.row.map(counts), diverged=0)

@@ -4,135 +4,111 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from bioprop.errors import UserError
+from bioprop.records.numbers import numbers
 from experiments.analysis import measured, series
-from experiments.analysis.measured import Row
 from experiments.analysis.reconstruct import one_of_each_class, reconstructions
-from experiments.analysis.results import Run, load, read, was_searched
-from experiments.analysis.rows import Panel, grouped, method_of, table
-from experiments.analysis.series import Line
-from experiments.analysis.words import label, title
-from experiments.drawing import auxiliary, curves, digits, histograms, panes, style
-from experiments.drawing.panes import Pane, Trace
+from experiments.analysis.rows import load, panels, placed, read, winners
+from experiments.drawing import digits, histograms, legends, panes, style
+from experiments.drawing.panes import ERRORS, Pane, pane
 from experiments.drawing.themes import LAYERS, METRICS, THEMES, View
 
 Figures = dict[str, Figure]  # by the names of their files
 
 
-def draw_curves(runs: list[Run], searched: bool = False) -> Figures:
+def draw_curves(runs: pd.DataFrame) -> Figures:
     """Running training error and test error over epochs: a figure for each data set."""
-    return _over_epochs(runs, 'error', ('train', 'test'), 'error (%)', 'curves', searched)
+    return _over_epochs(runs, 'error', ('train', 'test'), 'error (%)', 'curves')
 
 
-def draw_reconstruction(runs: list[Run], searched: bool = False) -> Figures:
+def draw_reconstruction(runs: pd.DataFrame) -> Figures:
     """Reconstruction loss over epochs: a figure for each data set."""
     parts = ('validation', 'test')
-    return _over_epochs(runs, 'loss', parts, 'loss per pixel', 'autoencoder_losses', searched)
+    return _over_epochs(runs, 'loss', parts, 'loss per pixel', 'autoencoder_losses')
 
 
-def _over_epochs(runs, measure, parts, score, name, searched) -> Figures:
-    lines = {
-        panel: series.curves(methods, parts, measure, searched)
-        for panel, methods in table(runs).items()
-        if panel.measure == measure
-    }
-    drawable = [panel for panel in lines if any(lines[panel].values())]
-    return {
-        f'{name}_{dataset}': curves.draw({title(panel): lines[panel] for panel in panels}, score)
-        for dataset, panels in grouped(drawable, lambda panel: panel.dataset).items()
-    }
-
-
-def draw_histograms(runs: list[Run], searched: bool = False) -> Figures:
-    """Test accuracies over the trials of each search: a figure for each data set and net."""
-    searches = {
-        panel: series.search_trials(methods, searched)
-        for panel, methods in table(runs).items()
-        if panel.measure == 'error'
-    }
-    return {
-        _name('histograms', panel): histograms.draw(title(panel), found)
-        for panel, found in searches.items()
-        if found
-    }
-
-
-def draw_auxiliary(runs: list[Run], searched: bool = False) -> Figures:
-    """Test error by auxiliary units: axes for each data set and net."""
-    lines = {
-        title(panel): series.by_units(methods, searched)
-        for panel, methods in table(runs).items()
-        if panel.measure == 'error'
-    }
-    lines = {name: found for name, found in lines.items() if found}
-    return {'auxiliary': auxiliary.draw(lines)} if lines else {}
-
-
-def draw_digits(runs: list[Run]) -> Figures:
-    """A test digit of each class, and what each of the autoencoders makes of it."""
-    if not runs:
-        return {}
-    if len({run.config['dataset'] for run in runs}) > 1:
-        raise UserError('the autoencoders of one figure must have one data set')
-    places = one_of_each_class(runs[0])
+def _over_epochs(runs, measure, parts, score, name) -> Figures:
     rows = {}
-    for run in runs:
-        original, made = reconstructions(run, places)
-        rows |= {'original': original, label(method_of(run)): made}
+    for panel, members in panels(runs, measure):
+        lines = series.curves(winners(members), parts, measure)
+        row = [pane(lines[part], 'epoch', f'{part} {score}', ERRORS) for part in parts]
+        if any(each.traces for each in row):
+            row[0] = row[0]._replace(title=panel.title)
+            rows.setdefault(f'{name}_{panel.dataset}', []).append(row)
+    return {name: _drawn(found) for name, found in rows.items()}
+
+
+def _drawn(rows: list[list[Pane]], title: str = '') -> Figure:
+    lines = pd.concat([trace.curve for row in rows for each in row for trace in each.traces])
+    return panes.draw(rows, functools.partial(legends.methods, lines=lines), title)
+
+
+def draw_histograms(runs: pd.DataFrame) -> Figures:
+    """Test accuracies over the trials of each search: a figure for each data set and net."""
+    return {
+        f'histograms_{panel.dataset}_{panel.net}': histograms.draw(panel.title, trials)
+        for panel, found in panels(runs, 'error')
+        if len(trials := series.search_trials(found))
+    }
+
+
+def draw_auxiliary(runs: pd.DataFrame) -> Figures:
+    """Test error by auxiliary units: axes for each data set and net."""
+    words = 'auxiliary units (0: the rule without)', 'test error (%)', ERRORS
+    found = [pane(series.by_units(m), *words, p.title) for p, m in panels(runs, 'error')]
+    rows = panes.pairs(found)
+    return {'auxiliary': _drawn(rows)} if rows else {}
+
+
+def draw_digits(runs: pd.DataFrame) -> Figures:
+    """A test digit of each class, and what each of the autoencoders makes of it."""
+    if runs.empty:
+        return {}
+    if runs.dataset.nunique() > 1:
+        raise UserError('the autoencoders of one figure must have one data set')
+    places = one_of_each_class(runs.config.iloc[0])
+    rows = {}
+    for run in runs.itertuples():
+        original, made = reconstructions(run.folder, places)
+        rows |= {'original': original, run.method.label: made}
     return {'autoencoder_digits': digits.draw(rows)}
 
 
-def draw_diagnostics(runs: list[Run], searched: bool = False) -> Figures:
+def draw_diagnostics(runs: pd.DataFrame) -> Figures:
     """What diagnostics found on validation images: a figure for each theme, data set and net."""
     figures = {}
-    for panel, methods in table(runs).items():
-        rows = measured.rows_of(methods, searched=searched)
-        suffix = '_autoencoder' if panel.measure == 'loss' else ''
+    for panel, members in panels(runs):
+        won = winners(members)
+        found = numbers(series.records(won))
+        found = measured.by_epoch(found[found.part == 'validation'])
+        end = f'{panel.dataset}_{panel.net}{"_autoencoder" * (panel.measure == "loss")}'
         for name, theme in THEMES.items():
-            lines = {view: _lines(rows, view) for row in theme.rows for view in row}
-            shown = [[view for view in row if lines[view]] for row in theme.rows]
-            shown = [[_pane(view, lines[view]) for view in row] for row in shown if row]
-            if shown:
-                every = [line for found in lines.values() for line in found]
-                legend = functools.partial(curves.legend, lines=every)
-                figures[_name(f'diagnostics_{name}', panel) + suffix] = panes.draw(
-                    title(panel), shown, legend
-                )
+            rows = [[_pane(won, found, view) for view in row] for row in theme]
+            rows = [[each for each in row if each.traces] for row in rows]
+            if any(rows):
+                figures[f'diagnostics_{name}_{end}'] = _drawn(list(filter(None, rows)), panel.title)
     return figures
 
 
-def _lines(rows: list[Row], view: View) -> list[Line]:
-    if view.place == LAYERS:
-        return measured.over_layers(rows, view.metric)
-    return measured.over_epochs(rows, measured.name_of(*view))
+def _pane(won: pd.DataFrame, found: pd.DataFrame, view: View) -> Pane:
+    metric, place = view
+    if place == LAYERS:
+        lines, x = measured.over_layers(found, won, metric), 'layer (in the last epoch)'
+    else:
+        lines = measured.over_epochs(found, won, metric, place)
+        x = 'epoch (all layers together)' if place else 'epoch'
+    return pane(lines, x, *METRICS[metric])
 
 
-def _pane(view: View, lines: list[Line]) -> Pane:
-    words, scale = METRICS[view.metric]
-    traces = [Trace(line.curve, style.line(line.method)) for line in lines]
-    if view.place == LAYERS:
-        return Pane(traces, 'layer (in the last epoch)', words, scale)
-    return Pane(traces, 'epoch (all layers together)' if view.place else 'epoch', words, scale)
-
-
-def _name(kind: str, panel: Panel) -> str:
-    return f'{kind}_{panel.dataset}_{panel.net}'
-
-
-KINDS: dict[str, tuple[Callable[[list[Run], bool], Figures], str]] = {
-    'curves': (draw_curves, 'no epoch of a winner has been evaluated yet'),
-    'histograms': (draw_histograms, 'no trial of a search has ended yet'),
-    'auxiliary': (draw_auxiliary, 'no seed of a winner of ao_sdtp has ended yet'),
-    'autoencoder': (
-        draw_reconstruction,
-        'there is no evaluated run of --config.loss=reconstruction; name some by --runs',
-    ),
-    'diagnostics': (
-        draw_diagnostics,
-        'no epoch of a run with --config.diagnostics has been evaluated yet',
-    ),
+KINDS: dict[str, tuple[Callable[[pd.DataFrame], Figures], str]] = {
+    'curves': (draw_curves, 'epoch of a winner has been evaluated'),
+    'histograms': (draw_histograms, 'trial of a search has ended'),
+    'auxiliary': (draw_auxiliary, 'seed of a winner with auxiliary units has ended'),
+    'autoencoder': (draw_reconstruction, 'run of --config.loss=reconstruction has been evaluated'),
+    'diagnostics': (draw_diagnostics, 'epoch of a run with --config.diagnostics was evaluated'),
 }
 
 
@@ -143,12 +119,12 @@ def draw(kind: str, study: Path | None, workdirs: Sequence[Path] = ()) -> Figure
     """
     if workdirs and kind != 'autoencoder':
         raise UserError('--runs are autoencoders: they belong to the figure autoencoder')
-    named = [read(workdir) for workdir in workdirs]
-    runs = load(study) if study else named
+    named = pd.concat(map(read, workdirs), ignore_index=True) if workdirs else pd.DataFrame()
+    runs = load(study) if study else placed(named)
     function, missing = KINDS[kind]
-    found = function(runs, was_searched(study) if study else False) | draw_digits(named)
+    found = (function(runs) if len(runs) else {}) | draw_digits(named)
     if not found:
-        raise UserError(f'{study} has nothing to draw {kind} of: {missing}')
+        raise UserError(f'{study} has nothing to draw {kind} of: no {missing} yet')
     return found
 
 

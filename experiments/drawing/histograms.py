@@ -1,32 +1,32 @@
 """Accuracies over the trials of a search, a histogram for each method, all on the same axes."""
 
-import math
-import statistics
-
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.analysis.series import Trials
-from experiments.analysis.words import label
+from experiments.analysis.series import by_method
 from experiments.drawing import style
 
 BINS = 20  # at most
-BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # percent
 
 
 @style.look
-def draw(title: str, searches: list[Trials]) -> Figure:
+def draw(title: str, trials: pd.DataFrame) -> Figure:
     """Axes for each search."""
-    columns = min(3 if len(searches) < 10 else 4, len(searches))
-    figure, rows = style.axes(-(-len(searches) // columns), columns, 1.6, sharex=True, sharey=True)
-    edges = bins([accuracy for search in searches for accuracy in search.accuracies])
+    searches, edges = list(by_method(trials)), bins(trials.accuracy.dropna())
+    count = len(searches)
+    columns = min(3 if count < 10 else 4, count)
+    figure, rows = style.axes(-(-count // columns), columns, 1.6, sharex=True, sharey=True)
     places = [axis for row in rows for axis in row]
-    for axis, search in zip(places, searches, strict=False):
-        _plot(axis, search, edges)
-    for axis in places[len(searches) :]:
+    for axis, (method, search) in zip(places, searches, strict=False):
+        _plot(axis, search, edges, style.look_of(method))
+        counts = f'{len(search)} trial{"s" * (len(search) > 1)}, {search.diverged.sum()} diverged'
+        axis.set_title(f'{method.label}\n{counts}', loc='left', fontsize=8)
+    for axis in places[count:]:
         axis.remove()
-    for axis in places[max(0, len(searches) - columns) : len(searches)]:
+    for axis in places[max(0, count - columns) : count]:
         axis.tick_params(labelbottom=True)  # also where the row below is not full
     figure.suptitle(title, fontsize=9, x=0.01, ha='left')
     figure.supxlabel(
@@ -36,32 +36,20 @@ def draw(title: str, searches: list[Trials]) -> Figure:
     return figure
 
 
-def bins(accuracies: list[float]) -> list[float]:
+def bins(accuracies: pd.Series) -> np.ndarray:
     """Edges that hold all accuracies, at multiples of a round width."""
-    low, high = min(accuracies, default=0), max(accuracies, default=100)
-    for width in BIN_WIDTHS:
-        first, last = math.floor(low / width), math.floor(high / width) + 1
-        if last - first <= BINS:
-            break
-    return [width * number for number in range(first, last + 1)]
+    low, high = (accuracies.min(), accuracies.max()) if len(accuracies) else (0, 100)
+    return MaxNLocator(BINS, steps=[1, 2, 5, 10]).tick_values(low, max(high + 0.01, low + 1))
 
 
-def _plot(axis: Axes, search: Trials, edges: list[float]) -> None:
-    colour = style.colour(search.method)
+def _plot(axis: Axes, search: pd.DataFrame, edges: np.ndarray, look: style.Look) -> None:
+    accuracies = search.accuracy.dropna()
     axis.hist(
-        search.accuracies, edges, facecolor='white', edgecolor=colour,
-        hatch=style.hatch(search.method) * 2, linewidth=1.0,
+        accuracies, edges, facecolor='white', edgecolor=look.colour, hatch=look.hatch * 2,
+        linewidth=1.0,
     )  # fmt: skip
     margin = (edges[-1] - edges[0]) / 50
     axis.set_xlim(edges[0] - margin, edges[-1] + margin)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if search.accuracies:
-        median = statistics.median(search.accuracies)
-        axis.axvline(median, color='black', linestyle=(0, (2, 1.5)), linewidth=1.0)
-    axis.set_title(f'{label(search.method)}\n{counts(search)}', loc='left', fontsize=8)
-
-
-def counts(search: Trials) -> str:
-    """How many trials there were, and how many of them diverged."""
-    count = len(search.accuracies) + search.diverged
-    return f'{count} trial{"s" * (count != 1)}, {search.diverged} diverged'
+    if len(accuracies):
+        axis.axvline(accuracies.median(), color='black', linestyle=(0, (2, 1.5)), linewidth=1.0)
