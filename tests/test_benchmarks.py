@@ -19,7 +19,7 @@ from experiments import benchmark
 from experiments.benchmarks import dfa, input, local, nets, photographs, plain, step, timing
 
 pytestmark = pytest.mark.usefixtures('quick')
-TINY = nets.Net((4, 4, 2), ((3, 3, 2), 5), 4, 'lc', 6)
+TINY = nets.Net((4, 4, 2), ((3, 3, 2), 5), 4, 'lc', 'mnist')
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_flops_of_mnist_are_those_of_the_published_table():
 
 def test_paper_nets_have_the_papers_shapes():
     net = nets.paper_net('cifar10_lc')
-    assert (net.in_shape, net.outputs, net.auxiliary_units) == ((32, 32, 3), 10, 512)
+    assert (net.in_shape, net.outputs, net.dataset) == ((32, 32, 3), 10, 'cifar10')
     assert net.hidden == published.hidden_layers('cifar10', 'lc')
     assert step.parameters(net) == 50_039_818
     layers = {name: (in_shape, rest) for name, in_shape, *rest in local.net_layers('imagenet')}

@@ -14,7 +14,6 @@ from bioprop import feedforward, rules
 from bioprop.costs import trace
 from bioprop.layers import dense
 from bioprop.losses import softmax_cross_entropy
-from bioprop.rules import RULES
 from bioprop.rules.backpropagation import descend
 from bioprop.training import optim
 from bioprop.training.learner import Learner
@@ -210,7 +209,7 @@ COMPILED = [
 REST = [
     (case, rule, phase)
     for case in CASES
-    for rule in RULES
+    for rule in PAPERS
     for phase in (PHASES if 'feedback' in rules.get(rule).sides else ('parallel',))
     if (case, rule, phase) not in COMPILED
 ]

@@ -37,9 +37,9 @@ def test_a_run_in_training_has_no_scores_yet(tmp_path):
 
 
 def test_options_of_a_rule_are_columns(tmp_path):
-    studies.write(tmp_path, studies.config(rule_options={'power': 2, 'ends': [1, 2]}), [9], [8])
+    studies.write(tmp_path, studies.config(power=2, ends=[1, 2]), [9], [8])
     runs = bioprop.records.runs(tmp_path)
-    assert runs[['rule_options.power', 'rule_options.ends']].values.tolist() == [[2, (1, 2)]]
+    assert runs[['power', 'ends']].values.tolist() == [[2, (1, 2)]]
 
 
 def test_a_workdir_is_a_frame_of_one_run(tmp_path):

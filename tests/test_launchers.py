@@ -48,7 +48,7 @@ def called(folder, name):
 def launch(launcher, *arguments, path):
     """A launcher in a process of its own, with that PATH."""
     return subprocess.run(
-        [sys.executable, '-m', f'experiments.{launcher}', *arguments],
+        [sys.executable, '-m', f'experiments.clusters.{launcher}', *arguments],
         cwd=ROOT, capture_output=True, text=True,
         env={'PATH': path, 'PYTHONPATH': str(ROOT), 'HOME': os.environ.get('HOME', '/')},
     )  # fmt: skip

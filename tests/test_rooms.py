@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bioprop.rules import CATALOGUE
+
 ROOT = Path(__file__).parents[1]
 # From the lowest up; a file imports from its own room and from those before it.
 ROOMS = {
@@ -71,6 +73,23 @@ def test_there_is_no_circle():
     }
     assert inside < set(graph)
     graphlib.TopologicalSorter(graph).prepare()
+
+
+# What may name a rule: rules, the numbers of the paper, its two tables, and the benchmarks, where
+# backpropagation is what others are measured by.
+NAMING = ('bioprop/rules/', 'bioprop/settings/published.py', 'experiments/benchmark')
+TABLES = ('experiments/analysis/paper.py',)
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_rules_are_named_in_few_places(module):
+    """All else follows from the catalogue."""
+    path = MODULES[module]
+    if str(path.relative_to(ROOT)).startswith((*NAMING, *TABLES)):
+        return
+    nodes = ast.walk(ast.parse(path.read_text()))
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    assert not set(CATALOGUE) & {each for each in constants if isinstance(each, str)}
 
 
 def test_few_files_lie_at_the_root():

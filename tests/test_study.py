@@ -185,6 +185,12 @@ def test_another_purpose_is_refused(tmp_path):
     assert (tmp_path / 'study.json').read_text() == before
 
 
+def test_a_study_of_an_earlier_bioprop_is_refused(tmp_path):
+    Study(tmp_path, {'search': {'config': {'rule_options': {}, 'inverse_lr': 0.1}}})
+    with pytest.raises(UserError, match='begun by an earlier bioprop.* begin anew'):
+        Study(tmp_path, {'search': {'config': {'feedback_lr': 0.1}}})
+
+
 def test_a_refusal_names_what_differs_and_not_more(tmp_path):
     Study(tmp_path, {'sweep': [{'lr': 1.0, 'seed': 0}, {'lr': 2.0}], 'epochs': None})
     with pytest.raises(UserError) as caught:

@@ -87,6 +87,14 @@ def test_another_run_takes_over_what_saved_nothing_and_the_lock_stays(tmp_path):
     assert told(tmp_path / 'abandoned-1')['config']['lr'] == CONFIG['lr']
 
 
+def test_a_run_of_an_earlier_bioprop_is_refused_and_kept(tmp_path):
+    enter(tmp_path, CONFIG | {'rule_options': {}})
+    before = (tmp_path / 'config.json').read_text()
+    with pytest.raises(UserError, match='begun by an earlier bioprop.* begin anew'):
+        enter(tmp_path)
+    assert (tmp_path / 'config.json').read_text() == before
+
+
 # ------------------------------------------------------------------ what decides a run
 
 

@@ -23,7 +23,7 @@ def runs(folder: Path | str) -> 'pd.DataFrame':
 
     Columns are `name`, `folder` (its workdir, which a study that was passed on may lack),
     `finished`, `diverged`, `config` (the settings as one dictionary), the settings by their keys,
-    options of a rule as `rule_options.NAME`, and the scores of its summary, errors in percent,
+    and the scores of its summary, errors in percent,
     which are missing while it is in training. Lists are tuples. Raises UserError if the folder
     holds neither, or is damaged, or if there is no pandas.
     """
@@ -103,15 +103,11 @@ def _of_workdir(workdir: Path) -> Row:
 
 def _row(workdir: Path, config: Row, summary: Row | None) -> Row:
     """Of a run whose summary is None while it is in training; settings come before scores."""
-    settings = {key: _hashable(value) for key, value in config.items() if key != 'rule_options'}
-    options = {
-        f'rule_options.{name}': _hashable(value)
-        for name, value in config.get('rule_options', {}).items()
-    }
+    settings = {key: _hashable(value) for key, value in config.items()}
     ended = summary or {}
     return {
         'name': workdir.name, 'folder': workdir, 'finished': summary is not None,
-        'diverged': bool(ended.get('diverged')), 'config': config, **settings, **options,
+        'diverged': bool(ended.get('diverged')), 'config': config, **settings,
         **{key: value for key, value in ended.items() if key not in {*config, 'diverged'}},
     }  # fmt: skip
 

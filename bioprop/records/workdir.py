@@ -64,6 +64,15 @@ def opened(
         yield
 
 
+def refuse_earlier(path: Path) -> None:
+    """Raises UserError if the file holds a configuration of an earlier bioprop, of other keys."""
+    if '"rule_options"' in path.read_text():
+        raise UserError(
+            f'{path.parent} was begun by an earlier bioprop, whose keys were others: finish it with '
+            'that version, or begin anew in another folder'
+        )
+
+
 def _admit(workdir: Path, new: dict[str, Any], checkpoints: Path) -> None:
     path, saved = workdir / 'config.json', _saved(checkpoints)
     if not path.exists():
@@ -73,6 +82,7 @@ def _admit(workdir: Path, new: dict[str, Any], checkpoints: Path) -> None:
             )
         write_json(path, new)
         return
+    refuse_earlier(path)
     old = _read(path)
     changes = _changes(old, new)
     if not changes:

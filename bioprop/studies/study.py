@@ -22,7 +22,7 @@ from typing import Any
 from bioprop.errors import UserError
 from bioprop.records.frames import read_json
 from bioprop.records.locks import locked
-from bioprop.records.workdir import digest, identity, summary_of
+from bioprop.records.workdir import digest, identity, refuse_earlier, summary_of
 from bioprop.records.writers import write_json, write_whole
 from bioprop.running.population import members_that_fit, program_of, train_population
 from bioprop.running.train import Diverged, train
@@ -58,6 +58,7 @@ class Study:
         with locked(folder / 'lock'):
             if not path.exists():
                 write_json(path, purpose)
+        refuse_earlier(path)
         try:
             found = json.loads(path.read_text())
         except ValueError:

@@ -12,13 +12,13 @@ IN_SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # table 3 itself giv
 
 
 class Net(NamedTuple):
-    """What `networks.feedforward` takes, and the width of AO-SDTP's auxiliary outputs."""
+    """What `networks.feedforward` takes, and the data set whose options of rules are taken."""
 
     in_shape: Shape
     hidden: networks.Hidden
     outputs: int
     kind: str  # fc, lc or conv
-    auxiliary_units: int
+    dataset: str
 
     @property
     def network(self) -> Network:
@@ -35,8 +35,5 @@ def paper_net(name: str) -> Net:
     dataset, _, kind = name.rpartition('_')
     table = published.architecture(dataset, kind)
     in_shape = tuple(table.get('input') or IN_SHAPES[dataset])
-    hidden, units = (
-        published.hidden_layers(dataset, kind),
-        published.options(dataset, 'ao_sdtp').get('auxiliary_units', 256),
-    )
-    return Net(in_shape, hidden, table['classes'], kind, units)
+    hidden = published.hidden_layers(dataset, kind)
+    return Net(in_shape, hidden, table['classes'], kind, dataset)

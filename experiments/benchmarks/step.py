@@ -12,6 +12,7 @@ from absl import flags
 from bioprop import networks, rules
 from bioprop.costs import products, trace
 from bioprop.losses import softmax_cross_entropy
+from bioprop.settings import published
 from bioprop.training import optim
 from bioprop.training.learner import Learner, init_state
 from bioprop.training.step import train_step
@@ -26,8 +27,11 @@ RULES = tuple(rules.RULES)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
 STEPS = 20  # in a call, on such a net
 HPARAMS = {
-    'lr': 1e-4, 'feedback_lr': 1e-4, 'alpha': 0.1, 'sigma': 0.1, 'scale': 1.0, 'inverse_scale': 1.0,
-    'feedback_scale': 1.0,
+    'lr': 1e-4, 'feedback_lr': 1e-4,
+    **{
+        each.name: 0.1 if each.default is None else each.default
+        for name in RULES for each in rules.get(name).hparams
+    },
 }  # fmt: skip
 
 
@@ -38,8 +42,7 @@ def default_batch() -> int:
 
 def learner(rule: str, net: Net) -> Learner:
     """The net under a rule, with Adam."""
-    options = {'auxiliary_units': net.auxiliary_units} if rule == 'ao_sdtp' else {}
-    made = rules.get(rule, **options)
+    made = rules.get(rule, **published.options(net.dataset, rule))
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
     if 'feedback' in made.sides:
         optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['feedback_lr'])
