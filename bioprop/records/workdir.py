@@ -68,7 +68,7 @@ def refuse_earlier(path: Path) -> None:
     """Raises UserError if the file holds a configuration of an earlier bioprop, of other keys."""
     if '"rule_options"' in path.read_text():
         raise UserError(
-            f'{path.parent} was begun by an earlier bioprop, whose keys were others: finish it with '
+            f'{path.parent} was begun by an earlier bioprop, of other keys: finish it with '
             'that version, or begin anew in another folder'
         )
 
