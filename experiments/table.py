@@ -1,4 +1,10 @@
-"""A table of the paper as one study: every row's search, its winner on several seeds, the table."""
+"""The table of a study: of any, as it stands, or of one of the paper's.
+
+python -m experiments.table --study=studies/mine
+
+shows the rows of a study by their rules' labels, whatever they are. `table1` and `table2` are made
+here: every row's search, its winner on several seeds, the table.
+"""
 
 import json
 import math
@@ -98,3 +104,12 @@ def show(study: Study, names: list[str], published: dict, line: str) -> None:
     write_json(out.with_suffix('.json'), content | {'differences': tables.contrasts(rows)})
     write_whole(out.with_suffix('.csv'), tables.as_csv(rows))
     write_whole(out.with_suffix('.md'), tables.page(rows, 'github'))
+
+
+def main(argv: list[str]) -> None:
+    """Shows the table of a study."""
+    print(tables.page(tables.all_rows(load(launch.named_study()))), end='')
+
+
+if __name__ == '__main__':
+    launch.launch(main)

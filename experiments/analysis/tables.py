@@ -12,7 +12,7 @@ import pandas as pd
 from bioprop.records.spreads import welch
 from bioprop.records.writers import clock
 from bioprop.settings import resolve
-from experiments.analysis.overview import overview
+from experiments.analysis.overview import Entry, overview
 from experiments.analysis.paper import CONTRASTS, row_name
 from experiments.analysis.rows import SCORES
 from experiments.analysis.text import shown, tabulated
@@ -25,14 +25,24 @@ PAPER = ('paper_train', 'paper_test')
 def rows(runs: pd.DataFrame, names: Iterable[str], published: dict) -> list[Row]:
     """Those of the names that have runs; published has the paper's 'train' and 'test' by name."""
     found = {row_name(each['method']): each for each in overview(runs)}
-    return [
-        {'name': name, **{score: found[name][score] for score in SCORES}}
-        | {each: published.get(name, {}).get(each.removeprefix('paper_')) for each in PAPER}
-        | {each: found[name][each] for each in EFFORT}
-        | {'winner': found[name]['winner'] and resolve.hparams(found[name]['winner'])}
-        for name in names
-        if name in found
-    ]
+    return [row(name, found[name], published.get(name)) for name in names if name in found]
+
+
+def all_rows(runs: pd.DataFrame) -> list[Row]:
+    """Those of a study of any rules, by their labels."""
+    return [row(each['method'].label, each, each['published']) for each in overview(runs)]
+
+
+def row(name: str, entry: Entry, published: dict[str, float] | None) -> Row:
+    """Of an entry of the overview."""
+    figures, winner = published or {}, entry['winner']
+    return {
+        'name': name,
+        **{score: entry[score] for score in SCORES},
+        **{each: figures.get(each.removeprefix('paper_')) for each in PAPER},
+        **{each: entry[each] for each in EFFORT},
+        'winner': winner and resolve.hparams(winner),
+    }
 
 
 def text(rows: Iterable[Row], style: str = 'simple') -> str:
