@@ -218,6 +218,15 @@ def test_decay_in_the_gradient_is_that_of_half_the_squared_weights(x64):
     close(numpy(found)['kernel'], numpy(expected)['kernel'] - 0.1 * 0.5 * numpy(weights)['kernel'])
 
 
+@pytest.mark.parametrize('name', ['adam', 'adamw', 'sgd', 'rmsprop'])
+def test_an_optimizer_may_mix_types_where_a_rule_may_not(name, strict):
+    direction, weights = optim.optimizer(name, 0.1), {'kernel': jnp.ones(3)}
+    with pytest.raises(jax.dtypes.TypePromotionError):
+        jnp.ones(3) * jnp.arange(3)
+    updates, _ = direction.update(weights, direction.init(weights), weights)
+    assert updates['kernel'].dtype == weights['kernel'].dtype
+
+
 def test_unknown_optimizer_or_option_is_a_user_error():
     with pytest.raises(UserError, match='adamm'):
         optim.optimizer('adamm', 0.1)

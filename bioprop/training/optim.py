@@ -49,5 +49,4 @@ def optimizer(
         optax.scale_by_learning_rate(learning_rate),
     )
     # optax mixes types, also where JAX is told to refuse it in a rule.
-    promoting = jax.numpy_dtype_promotion('standard')
-    return chain._replace(init=promoting(chain.init), update=promoting(chain.update))
+    return chain._replace(update=jax.numpy_dtype_promotion('standard')(chain.update))
