@@ -21,13 +21,22 @@ QUICK = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster
 TIMES = ('seconds', 'examples_per_second')
 
 
-def command(workdir, schedule):
+CONFIGS = {
+    **{
+        schedule: f'mnist_dtp.py:schedule={schedule},feedback_weight_decay=0.001'
+        for schedule in ('parallel', 'alternating', 'alternating_step')
+    },
+    'own inference': 'mnist.py:rule=equilibrium_propagation,free_steps=4,nudged_steps=3',
+    'pretraining': 'mnist_dtp.py:feedback_pretraining=1,feedback_steps=2,feedback_passes=1',
+}
+
+
+def command(workdir, kind):
     return [
-        sys.executable, '-m', 'bioprop.main', f'--config=configs/mnist_dtp.py:schedule={schedule}',
+        sys.executable, '-m', 'bioprop.main', f'--config=configs/{CONFIGS[kind]}',
         f'--workdir={workdir}', '--config.dataset=mnist_mini', '--config.hidden=(32,32,32)',
         '--config.epochs=3', '--config.batch_size=50', '--config.steps_per_call=30',
-        '--config.checkpoint_seconds=0', '--config.feedback_weight_decay=0.001',
-        f'--config.augment={schedule != "parallel"}',
+        '--config.checkpoint_seconds=0', f'--config.augment={kind != "parallel"}',
     ]  # fmt: skip
 
 
@@ -67,24 +76,24 @@ def outcome(workdir):
     return state, [without_times(record) for record in records], without_times(summary)
 
 
-@pytest.mark.parametrize('schedule', ['parallel', 'alternating', 'alternating_step'])
-def test_killed_and_resumed_equals_never_killed(tmp_path, schedule):
+@pytest.mark.parametrize('kind', CONFIGS)
+def test_killed_and_resumed_equals_never_killed(tmp_path, kind):
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
-    subprocess.run(command(calm, schedule), cwd=ROOT, env=QUICK, check=True, capture_output=True)
+    subprocess.run(command(calm, kind), cwd=ROOT, env=QUICK, check=True, capture_output=True)
     total = len((calm / 'metrics.jsonl').read_text().splitlines())
 
     # Two kills at random; in the alternating schedule one in each of the first epoch's passes.
-    dice = random.Random(schedule)
+    dice = random.Random(kind)
     kills = sorted(dice.randrange(1, total - 2) for _ in range(2))
-    if schedule == 'alternating':
+    if kind == 'alternating':
         kills = [dice.randrange(1, 3), dice.randrange(4, 6)]
     for reached in kills:
         with subprocess.Popen(
-            command(stormy, schedule), cwd=ROOT, env=QUICK, stdout=subprocess.DEVNULL
+            command(stormy, kind), cwd=ROOT, env=QUICK, stdout=subprocess.DEVNULL
         ) as run:
             kill_when(run, stormy, reached, dice.uniform(0, 0.02))
     done = subprocess.run(
-        command(stormy, schedule), cwd=ROOT, env=QUICK, capture_output=True, text=True
+        command(stormy, kind), cwd=ROOT, env=QUICK, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert 'resumed at step' in done.stdout
