@@ -11,12 +11,14 @@ from bioprop import networks, rules
 from bioprop.losses import Loss, softmax_cross_entropy
 from bioprop.networks import Network
 from bioprop.objective import objective
-from bioprop.rules import Context, Rule
+from bioprop.rules import Context, Rule, infer
 
 IN_SHAPE, HIDDEN, CLASSES, BATCH = (4, 3, 1), (7, 6, 5), 4, 6
 LAYERS = len(HIDDEN) + 1
+PAPERS = ('bp', 'fa', 'dfa', 'dtp', 'sdtp', 'ao_sdtp')  # the rules that are written out in tests
 HPARAMS = {
-    'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8
+    'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8,
+    'beta': 0.5, 'gamma': 0.1,
 }  # fmt: skip
 
 # Equal arguments give the same object, so that the functions below compile once for all tests.
@@ -45,8 +47,8 @@ def _deltas(network, rule, loss):
 
 
 @functools.cache
-def _states(network):
-    return jax.jit(network.states)
+def _states(network, rule, loss):
+    return jax.jit(lambda weights, *known: infer(network, rule, weights, Context(loss, *known)))
 
 
 @functools.cache
@@ -94,7 +96,7 @@ class Problem(NamedTuple):
 
     @property
     def states(self):
-        return _states(self.network)(self.weights['forward'], self.batch['image'])
+        return _states(self.network, self.rule, self.loss)(*self.arguments)
 
     def noise(self, l, h):
         return _noise(self.loss)(self.batch, self.key, l, h)
@@ -152,7 +154,7 @@ def problem(
     network = network or feedforward(in_shape, hidden, CLASSES, activation, net)
     random = np.random.default_rng(seed)
     weights = random_like(random, _shapes(network, rule, jax.config.jax_enable_x64))
-    if loss is softmax_cross_entropy:
+    if not loss.reconstructs:
         label = jnp.asarray(random.integers(CLASSES, size=size), jnp.int32)
     else:
         label = jnp.asarray(random.uniform(size=(size, *network.out_shape)), float)

@@ -33,8 +33,8 @@ def outside_bioprop(monkeypatch):
 
 def test_flops_of_the_rules_are_as_counted_by_hand():
     local_layer, dense, top = 2 * 7 * 4 * 18 * 3, 2 * 7 * 12 * 5, 2 * 7 * 5 * 4
-    wide = 2 * 7 * 5 * (4 + 6)
-    features = 2 * 7 * 5 * 6
+    wide = 2 * 7 * 5 * (4 + 256)
+    features = 2 * 7 * 5 * 256
     expected = {
         'bp': 2 * local_layer + 3 * (dense + top),
         'fa': 2 * local_layer + 3 * (dense + top),

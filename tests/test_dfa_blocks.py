@@ -267,7 +267,7 @@ def test_a_checkpoint_holds_the_keys(tmp_path):
 
 def test_a_config_names_it():
     assert resolve(paper('mnist', 'dfa'))['feedback'] == 'stored'
-    assert resolve(paper('mnist', 'dtp'))['feedback'] is None
+    assert 'feedback' not in resolve(paper('mnist', 'dtp'))
     network, fixed = feedforward(IN_SHAPE, HIDDEN, CLASSES), {}
     for feedback in ('stored', 'regenerated'):
         rule = make_rule(resolve(paper('mnist', 'dfa', f'feedback={feedback}')))

@@ -12,7 +12,7 @@ import pytest
 from by_hand import FUNCTIONS, kernel_gradient, output_error, slopes, written_out
 from by_hand import states as states_by_hand
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, feedforward, numpy, problem
+from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, PAPERS, feedforward, numpy, problem
 
 from bioprop import diagnostics, losses, networks, rules
 from bioprop.diagnostics import DIAGNOSTICS, Probe
@@ -34,7 +34,7 @@ from bioprop.training.schedules import BOTH, FORWARD
 from bioprop.training.step import train_step
 
 pytestmark = pytest.mark.usefixtures('quick')
-RULES = sorted(rules.RULES)
+RULES = PAPERS
 LOCAL = ((2, 2, 2), (2, 2, 1), 3)
 NETS = {'fc': {}, 'lc': {'hidden': LOCAL, 'net': 'lc'}, 'conv': {'hidden': LOCAL, 'net': 'conv'}}
 each_rule = pytest.mark.parametrize('name', RULES)

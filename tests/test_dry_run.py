@@ -40,8 +40,8 @@ def config(dataset='cifar10', rule='dtp', **settings):
 
 
 def imagenet(rule='bp', **settings):
-    own = {'net': 'lc', 'hidden': HIDDEN, 'sigma': 0.1, 'alpha': 0.1, **ADAMS}
-    return config('imagenet2012', rule, **own, **settings)
+    own = {'sigma': 0.1, 'alpha': 0.1} if rule == 'dtp' else {}
+    return config('imagenet2012', rule, net='lc', hidden=HIDDEN, **ADAMS, **own, **settings)
 
 
 def rows(lines, first):

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
-from bioprop.studies.roles import longest
 from PIL import Image
+from problems import PAPERS
 
 from bioprop.errors import UserError
-from bioprop.rules import RULES
 from bioprop.running.train import train
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
+from bioprop.studies.roles import longest
 from bioprop.studies.search import search_of
 from bioprop.studies.study import purpose_of
 from bioprop.training.schedules import SCHEDULES
@@ -214,14 +214,14 @@ def test_digits_stand_in_rows_under_the_originals():
 def test_every_rule_and_schedule_looks_different_without_colours():
     methods = [
         Method(rule, schedule, 'fc')
-        for rule in RULES
+        for rule in PAPERS
         for schedule in SCHEDULES
         if schedule == 'parallel' or 'tp' in rule
     ]
     looks = [style.line(method) | {'color': None} for method in methods]
     shapes = {(str(look['linestyle']), look['marker']) for look in looks}
     assert len(shapes) == len(methods)
-    assert len({style.look_of(method).hatch for method in methods}) == len(RULES)
+    assert len({style.look_of(method).hatch for method in methods}) == len(PAPERS)
 
 
 def test_files_are_written_and_the_same_each_time(tmp_path):

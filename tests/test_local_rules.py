@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from by_hand import flat, local_updates, written_out
-from problems import CLASSES, make_rule, numpy, problem
+from problems import CLASSES, PAPERS, make_rule, numpy, problem
 from test_step import (
     DEVICES,
     TURNS,
@@ -36,7 +36,7 @@ NETS = {
     'lc_to_the_top': {'net': 'lc', 'hidden': LOCAL},  # as in the net for ImageNet
     'conv': {'net': 'conv', 'hidden': (*LOCAL, 6)},
 }
-each_rule = pytest.mark.parametrize('name', sorted(rules.RULES))
+each_rule = pytest.mark.parametrize('name', PAPERS)
 each_net = pytest.mark.parametrize('net', NETS)
 TARGET_RULES = ('dtp', 'sdtp', 'ao_sdtp')
 

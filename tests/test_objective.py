@@ -51,7 +51,7 @@ def test_value_and_aux_are_the_loss_and_the_logits(name, x64):
     chosen = logits[np.arange(BATCH), numpy(p.batch['label'])]
     close(value, np.mean(log_sum - chosen))
     close(aux['logits'], logits)
-    assert ('feedback_loss' in aux) == (name in ('dtp', 'sdtp', 'ao_sdtp'))
+    assert ('feedback_loss' in aux) == (p.rule.feedback_loss is not None)
     chex.assert_trees_all_equal(updates['fixed'], jax.tree.map(jnp.zeros_like, p.weights['fixed']))
 
 

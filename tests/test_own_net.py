@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from problems import PAPERS
 
 from bioprop import feedforward, network, rules
 from bioprop.data.sets import Dataset, Part
@@ -175,7 +176,7 @@ def test_its_forward_rates_are_asked_for_when_the_config_is_read():
 
 def test_our_rules_train_the_sides_that_they_did():
     network = feedforward((4,), (3, 3), 2)
-    trained = {name: rules.trained_sides(network, rules.get(name)) for name in rules.RULES}
+    trained = {name: rules.trained_sides(network, rules.get(name)) for name in PAPERS}
     both = {name for name, sides in trained.items() if sides == ('forward', 'feedback')}
     assert both == {'dtp', 'sdtp', 'ao_sdtp'}
     assert {sides for name, sides in trained.items() if name not in both} == {('forward',)}

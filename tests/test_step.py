@@ -354,7 +354,7 @@ def test_training_sees_augmented_images_with_their_labels_and_evaluation_does_no
     expected = train(plain, (FORWARD,))(state, inverted, hparams)
     chex.assert_trees_all_equal(numpy(trained), numpy(expected))
     evaluated, expected = (
-        jax.jit(functools.partial(evaluate, learner, BATCH))(state.weights, images)
+        jax.jit(functools.partial(evaluate, learner, BATCH))(state.weights, {}, images)
         for learner in (inverting, plain)
     )
     chex.assert_trees_all_equal(evaluated, expected)
@@ -471,10 +471,10 @@ def test_evaluation_counts_every_example_once(examples, batch_size, devices, mod
     function = functools.partial(evaluate, learner, batch_size)
     team = replicas(devices, mode)
     weights, images = team.place((weights, images))
-    run = team.spread(function, (weights, images))
+    run = team.spread(function, (weights, {}, images))
     image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
     losses, mistakes = numpy_losses(weights, image, label)
-    close(run(weights, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})
+    close(run(weights, {}, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})
 
 
 def test_a_member_of_a_population_equals_the_run_alone(x64, quick):
@@ -530,7 +530,7 @@ def test_of_an_autoencoder_the_loss_alone_is_summed_and_averaged(x64):
     batch = images.batch()
     logits = network.states(state.weights['forward'], batch['image'])[-1]
     losses = reconstruction.value(logits, batch['image'].reshape(BATCH, -1))
-    found = jax.jit(functools.partial(evaluate, learner, 12))(state.weights, images)
+    found = jax.jit(functools.partial(evaluate, learner, 12))(state.weights, {}, images)
     close(found, {'loss': jnp.sum(losses)})
     _, metrics = train_batch(learner, (FORWARD,), state, make_hparams(), images)
     close(metrics, {'loss': jnp.mean(losses)})

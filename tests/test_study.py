@@ -186,7 +186,8 @@ def test_another_purpose_is_refused(tmp_path):
 
 
 def test_a_study_of_an_earlier_bioprop_is_refused(tmp_path):
-    Study(tmp_path, {'search': {'config': {'rule_options': {}, 'inverse_lr': 0.1}}})
+    earlier = {'search': {'config': {'rule_options': {}, 'inverse_lr': 0.1}}}
+    (tmp_path / 'study.json').write_text(json.dumps(earlier))
     with pytest.raises(UserError, match='begun by an earlier bioprop'):
         Study(tmp_path, {'search': {'config': {'feedback_lr': 0.1}}})
 

@@ -37,7 +37,8 @@ def orthogonal(strength: jax.Array | float) -> optax.GradientTransformation:
 
     def change(step, kernel):
         gram = kernel.mT @ kernel if kernel.shape[-2] >= kernel.shape[-1] else kernel @ kernel.mT
-        excess = gram - jnp.eye(gram.shape[-1], dtype=kernel.dtype)
+        identity = jnp.eye(gram.shape[-1], dtype=kernel.dtype)
+        excess = gram - jnp.broadcast_to(identity, gram.shape)
         wide = kernel.shape[-2] < kernel.shape[-1]
         return step - strength * (excess @ kernel if wide else kernel @ excess)
 

@@ -124,10 +124,11 @@ class Loop:
         began = time.perf_counter()
         found = self._trainee.train(call)
         seconds = time.perf_counter() - began
-        finite = [
-            values.pop('finite') and all(map(math.isfinite, _numbers(values))) for values in found
-        ]
-        died = np.flatnonzero(self._alive & ~np.array(finite))
+        finite = np.array([
+            bool(values.pop('finite')) and all(map(math.isfinite, _numbers(values)))
+            for values in found
+        ])  # fmt: skip
+        died = np.flatnonzero(self._alive & ~finite)
         if died.size:
             self._alive = self._alive & finite  # not in place: a CPU's devices may view it
             self._trainee.freeze(self._alive)

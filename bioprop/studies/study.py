@@ -58,8 +58,8 @@ class Study:
         with locked(folder / 'lock'):
             if not path.exists():
                 write_json(path, purpose)
-        refuse_earlier(path)
         try:
+            refuse_earlier(path)
             found = json.loads(path.read_text())
         except ValueError:
             raise UserError(f'{path} is damaged: restore it, or use another folder') from None

@@ -35,7 +35,7 @@ class Images(NamedTuple):
         """The inputs, standardised; augment changes the pixels before that."""
         pixels = augment(self.image) if augment else self.image
         pixels = pixels.astype(self.mean.dtype)
-        doubled = self.mean.shape != pixels.shape[-1:]
+        doubled = len(self.mean) == 2 * pixels.shape[-1]
         pixels = jnp.concatenate([pixels, pixels], axis=-1) if doubled else pixels
         mean, std = (jnp.broadcast_to(x, pixels.shape) for x in (self.mean, self.std))
         image = (pixels - mean) / std
