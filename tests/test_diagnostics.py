@@ -647,3 +647,13 @@ def test_of_a_set_the_first_batch_is_measured(devices, examples, x64):
     batch = images.at(places % examples).batch() | {'index': places}
     expected = diagnose(learner, random_state(learner), batch, make_hparams())
     chex.assert_trees_all_close(found, numpy(expected), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['dtp', 'sdtp', 'local_prediction', 'equilibrium_propagation'])
+def test_what_a_rule_or_a_net_has_not_is_left_out(name):
+    """DTP of one hidden layer has no inverse; other rules have none of theirs."""
+    found = measure(problem(name, hidden=(5,)), *DIAGNOSTICS)
+    has = {metric.partition('/')[0] for metric in found}
+    assert ('jacobian_angle' in has) == (name == 'sdtp')
+    assert ('alignment_angle' in has) == (name == 'sdtp')
+    assert all(np.isfinite(value).all() for value in found.values())

@@ -17,13 +17,14 @@ def alignment(probe: Probe) -> Found:
         return {}
     kernels = probe.rule.feedback_kernels(probe.network, probe.weights)
     pairs = enumerate(zip(kernels, probe.weights['forward'], strict=True), start=1)
-    places, found = by_layer(
-        {
-            l: compare_whole(kernel, params['kernel'])
-            for l, (kernel, params) in pairs
-            if kernel is not None
-        }
-    )
+    compared = {
+        l: compare_whole(kernel, params['kernel'])
+        for l, (kernel, params) in pairs
+        if kernel is not None
+    }
+    if not compared:
+        return {}
+    places, found = by_layer(compared)
     ratios = named('alignment_ratio', places, found.ratio)
     return named('alignment_angle', places, found.angle) | ratios
 
@@ -35,7 +36,7 @@ def jacobian(probe: Probe, directions: int = DIRECTIONS) -> Found:
     of backpropagation (Ernoult et al. 2022, the Jacobian matching condition). Both are seen through
     random directions v at h_l: the inner product of matrices A and B is the mean of <A v, B v>.
     """
-    if not probe.rule.inverse:
+    if not inverted(probe):
         return {}
     places, found = by_layer({l: compare(*_seen(probe, l, directions)) for l in inverted(probe)})
     ratios = named('jacobian_ratio', places, probe.ratio(found))

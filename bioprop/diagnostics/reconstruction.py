@@ -12,7 +12,7 @@ def reconstruction(probe: Probe) -> Found:
     'clean' at x = h_{l-1}, 'noisy' at x = h_{l-1} + e, with the rule's own noise (sigma, and none
     for a rule that has no sigma). 'total' divides the sums over the layers.
     """
-    if not probe.rule.inverse:
+    if not inverted(probe):
         return {}
     found = {}
     for kind in ('clean', 'noisy'):
@@ -32,6 +32,8 @@ def reconstruction(probe: Probe) -> Found:
 
 def inverted(probe: Probe) -> list[int]:
     """The l whose g_l the rule has."""
+    if not probe.rule.inverse:
+        return []
     return [l for l, params in enumerate(probe.weights['feedback'], start=1) if params is not None]
 
 
