@@ -3,10 +3,10 @@
 from typing import Any
 
 import pandas as pd
-from bioprop.studies.roles import longest
 
 from bioprop.records.spreads import spread
 from bioprop.settings import published
+from bioprop.studies.roles import longest
 from experiments.analysis.rows import SCORES
 
 Entry = dict[str, Any]

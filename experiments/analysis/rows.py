@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from bioprop.studies.roles import best_group, groups, roles, score
 
 from bioprop.records import runs as read_runs
 from bioprop.records.frames import config_of
 from bioprop.rules import catalogue
+from bioprop.studies.roles import best_group, groups, roles, score
 from bioprop.studies.search import search_of
 from bioprop.studies.study import Config, purpose_of
 from bioprop.training.schedules import SCHEDULES

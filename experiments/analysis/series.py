@@ -7,10 +7,10 @@ the `method` of its row too, and how many `seeds` it has and how many of them `d
 from collections.abc import Iterator
 
 import pandas as pd
-from bioprop.studies.roles import longest
 
 from bioprop.records.frames import records_of
 from bioprop.records.spreads import spreads
+from bioprop.studies.roles import longest
 from experiments.analysis.paper import WITHOUT_UNITS
 from experiments.analysis.rows import Method
 
