@@ -4,9 +4,10 @@ python -m bioprop.main --config=configs/mnist_dtp.py:schedule=alternating
 
 The config file gives every setting; --config.KEY=VALUE changes one, and so does KEY=VALUE after the
 file's colon (several are divided by commas). Often changed: dataset, data_dir, net=fc|lc|conv,
-hidden, rule, schedule, epochs, batch_size, seed, lr, feedback_lr, sigma,
+hidden, schedule, epochs, batch_size, seed, lr, feedback_lr, sigma,
 hyperparameters=published|tuned, diagnostics=cheap (what the rule does, measured on the way). All
-keys stand, with their meaning, in bioprop/settings/keys.py.
+keys stand, with their meaning, in bioprop/settings/keys.py. Another rule is named after the colon,
+--config=configs/mnist.py:rule=NAME, since its own keys come with it.
 
 Several machines run the same command with --distributed; on Slurm and on TPU pods they find each
 other, elsewhere --coordinator, --processes and --process say how, and --wait_seconds for how long

@@ -104,3 +104,11 @@ def test_what_cannot_be_opened_is_said_in_one_message(trained, tmp_path):
     with pytest.raises(UserError, match='not been evaluated at a checkpoint'):
         bioprop.open_run(tmp_path / 'run')
     assert bioprop.open_run(tmp_path / 'run', 'last').epoch == 3
+
+
+def test_a_run_of_an_earlier_bioprop_is_not_opened(trained, tmp_path):
+    told = json.loads((trained[0] / 'config.json').read_text())
+    told['config']['inverse_lr'] = 0.1
+    (tmp_path / 'config.json').write_text(json.dumps(told))
+    with pytest.raises(UserError, match='begun by an earlier bioprop'):
+        bioprop.open_run(tmp_path)

@@ -18,6 +18,7 @@ MOVABLE = (
     'data_dir', 'checkpoint_seconds', 'parallel', 'accumulate', 'diagnostics', 'diagnostics_every',
 )  # fmt: skip
 ABANDONED = 'abandoned-'
+GONE = ('rule_options', 'inverse_lr', 'inverse_optimizer')  # keys of an earlier bioprop
 NEEDED = {'config.json': 'config', 'summary.json': 'diverged'}  # what a whole file has
 
 
@@ -66,7 +67,8 @@ def opened(
 
 def refuse_earlier(path: Path) -> None:
     """Raises UserError if the file holds a configuration of an earlier bioprop, of other keys."""
-    if '"rule_options"' in path.read_text():
+    text = path.read_text()
+    if any(f'"{key}"' in text for key in GONE):
         raise UserError(
             f'{path.parent} was begun by an earlier bioprop, of other keys: finish it with '
             'that version, or begin anew in another folder'

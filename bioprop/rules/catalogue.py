@@ -38,16 +38,12 @@ class Entry(NamedTuple):
     claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
 
 
-# Rates of both sides that are good for the learners of feedback: it takes 1 / (lr * decay) steps.
-SAME_STEPS = {
-    f'{side}{name}': value
-    for side in ('', 'feedback_')
-    for name, value in {
-        'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0.1,
-    }.items()
-}  # fmt: skip
+def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a side's optimiser, for the forward and the feedback weights."""
+    return {**settings, **{f'feedback_{name}': value for name, value in settings.items()}}
 
-RATES = {name: SAME_STEPS[name] for name in ('lr', 'beta1', 'beta2', 'eps')}
+
+RATES = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 
 CATALOGUE = {
     'bp': Entry(
@@ -60,7 +56,7 @@ CATALOGUE = {
         kolen_pollack, 'KP', 'feedback',
         ('Kolen and Pollack 1994', 'Akrout et al. 2019'),
         (Published('MNIST, 784-500-10, sigmoid, 400 epochs', 1.55, 'logs of Akrout et al. 2019'),),
-        settings=SAME_STEPS,
+        settings=of_both(RATES | {'weight_decay': 0.1}),  # 1 / (lr * decay) steps to align
         claims={'transport': 'none', 'local_feedback': False, 'as_bp': with_forward_kernels},
     ),
     'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
@@ -70,7 +66,7 @@ CATALOGUE = {
         local_prediction, 'local pred', 'local',
         ('Nokland and Eidnes 2019', 'Belilovsky et al. 2020', 'Gong 2025'),
         (Published('MNIST, 3x1024, jitter, 100 epochs', 0.68, 'Nokland and Eidnes 2019'),),
-        settings=RATES | {f'feedback_{name}': value for name, value in RATES.items()},
+        settings=of_both(RATES),
         claims={'transport': 'none', 'as_bp': with_top_layer},
     ),
     'equilibrium_propagation': Entry(

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bioprop.records.frames import config_of
-from bioprop.running.opened import checkpoints
+from bioprop.running.opened import checkpoints, configuration
 from bioprop.running.run import Run, make_run
-from bioprop.settings.keys import completed
 from bioprop.training.diagnosis import diagnose_batch
 from bioprop.training.images import Images
 
@@ -48,7 +46,7 @@ def examine(workdir: Path, names: Sequence[str], images: int) -> Iterator[Look]:
     if not (workdir / 'checkpoints').exists():
         return
     config = {'diagnostics': ','.join(names), 'diagnostics_every': 1, 'accumulate': 1}
-    run = make_run(completed(config_of(workdir)) | config)
+    run = make_run(configuration(workdir) | config)
     parts = {part: first_images(run, part, images) for part in PARTS}
     measure = jax.jit(functools.partial(diagnose_batch, run.learner))
     for saved in checkpoints(workdir, run):

@@ -98,7 +98,6 @@ class Loop:
         A member that meets a number that is not finite is frozen, and its summary says so; the
         training ends when none is alive. Raises Preempted when told to end.
         """
-        start = position
         for call in calls(self._config, self._run, position):
             if not self._alive.any():
                 break
@@ -110,7 +109,7 @@ class Loop:
             improved = self._evaluate(call) if call.evaluated else np.zeros_like(self._alive)
             preempted = self._save(call, improved)
             self._spent += time.perf_counter() - began
-            self._show(call, start)
+            self._show(call, position)
             if preempted and not call.last:
                 self._checkpoints.wait()
                 raise Preempted(
@@ -134,9 +133,10 @@ class Loop:
             self._trainee.freeze(self._alive)
         for number in died:
             self._members[number].finish(self._measure, diverged=True)
+        every = self._config['diagnostics_every']
         for member, values in self._living(found):
             measured = values.pop('measured')
-            for record in report.diagnostics_records(call, measured, self._every):
+            for record in report.diagnostics_records(call, measured, every):
                 member.metrics.write(record)
             share = seconds / self._alive.sum()
             member.metrics.write(report.train_record(call, values, share, self._run.batch_size))
@@ -207,10 +207,6 @@ class Loop:
         if not report.evaluations(records):
             return None
         return report.best_of(records, self._measure)['step']
-
-    @property
-    def _every(self) -> int:
-        return self._config['diagnostics_every']
 
     def _living(self, found: Sequence[Any]) -> list[tuple[Member, Any]]:
         """The members that are alive, each with its own of the found."""

@@ -15,6 +15,7 @@ from bioprop.losses import Loss
 from bioprop.networks import Network
 from bioprop.records.checkpoint import read_all
 from bioprop.records.frames import config_of, lines
+from bioprop.records.workdir import refuse_earlier
 from bioprop.rules.base import Rule, Weights
 from bioprop.running.report import evaluations, measure_of
 from bioprop.running.run import Run, make_run
@@ -48,18 +49,15 @@ class Opened(NamedTuple):
 
     def inputs(self, images: np.ndarray) -> jax.Array:
         """What the network sees of such images."""
-        return self._images(images).batch()['image']
-
-    def _images(self, images):
         mean, std = (jnp.asarray(x, float) for x in (self.data.mean, self.data.std))
-        return Images(jnp.asarray(images), None, mean, std)
+        return Images(jnp.asarray(images), None, mean, std).batch()['image']
 
     def _logits(self, images, first):
         learner = Learner(
             self.network, self.rule, self.loss, {}, precision=self.config['precision']
         )
         places = first + jnp.arange(len(images))
-        return predict(learner, self.weights, self.hparams, self._images(images), places)
+        return predict(learner, self.weights, self.hparams, self.inputs(images), places)
 
 
 def open_run(workdir: Path | str, which: str = 'best') -> Opened:
@@ -72,7 +70,7 @@ def open_run(workdir: Path | str, which: str = 'best') -> Opened:
     if which not in KINDS:
         raise unknown('kind of weights', which, KINDS)
     workdir = Path(workdir)
-    config, saved = completed(config_of(workdir)), None
+    config, saved = configuration(workdir), None
     if (workdir / 'checkpoints').exists():
         run = make_run(config)
         saved = min(checkpoints(workdir, run), key=KINDS[which], default=None)
@@ -88,6 +86,13 @@ def open_run(workdir: Path | str, which: str = 'best') -> Opened:
         learner.network, learner.rule, learner.loss, saved.state.weights, config, run.hparams,
         saved.step, run.epoch(saved.step), run.data,
     )  # fmt: skip
+
+
+def configuration(workdir: Path) -> dict[str, Any]:
+    """Of a run, with every key. Raises UserError if there is none, or an earlier bioprop's."""
+    config = config_of(workdir)
+    refuse_earlier(workdir / 'config.json')
+    return completed(config)
 
 
 class Saved(NamedTuple):

@@ -96,7 +96,6 @@ def _defaults() -> ConfigDict:
 
 
 _DEFAULTS = _defaults()
-GONE = {'rule_options', 'inverse_lr', 'inverse_optimizer'}  # keys of earlier configurations
 KINDS = {key: _DEFAULTS.get_type(key) for key in _DEFAULTS}
 OPEN = {key for key, value in _DEFAULTS.items() if value is None}
 
@@ -192,17 +191,8 @@ def whole(found: Mapping[str, Any] | ConfigDict) -> Config:
 
 
 def completed(old: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that was written before some keys were there, with their defaults.
-
-    Raises UserError if it has keys that are no longer there.
-    """
-    new = paper(old['dataset'], old['rule']).to_dict()
-    if gone := sorted(GONE & old.keys()):
-        raise UserError(
-            f'its configuration has the keys {", ".join(gone)} of an earlier bioprop: go on with '
-            'that version, or train it anew in another folder'
-        )
-    return new | old
+    """A configuration that was written before some keys were there, with their defaults."""
+    return paper(old['dataset'], old['rule']).to_dict() | old
 
 
 def plain(value: Any) -> Any:

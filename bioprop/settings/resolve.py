@@ -138,8 +138,9 @@ def _check_keys(config: dict[str, Any]) -> None:
     hparams = make_rule(config).names
     if twice := sorted(KINDS.keys() & {*options, *hparams}):
         raise UserError(f'rule {config["rule"]!r}: {", ".join(twice)} is a key of bioprop: rename')
+    known = {*KINDS, *options, *hparams}
     for key, value in config.items():
-        if key not in (known := {*KINDS, *options, *hparams}):
+        if key not in known:
             raise _of_nobody(key, config['rule'], known)
         values = value if isinstance(value, tuple) else (value,)
         open_or_numbers = value is None or all(type(x) in (int, float) for x in values)
@@ -176,8 +177,9 @@ def _check(config: dict[str, Any]) -> None:
     if any(isinstance(x, bool) for x in jax.tree.leaves(config['hidden'])):
         raise UserError(f'config.hidden must be numbers, not {config["hidden"]!r}')
     own = {each.name: (each.least, math.inf) for each in make_rule(config).hparams}
+    ranges = RANGES | own
     for name, value in config.items():
-        least, bound = (RANGES | own).get(name, (-math.inf, math.inf))
+        least, bound = ranges.get(name, (-math.inf, math.inf))
         for x in value if isinstance(value, tuple) else (value,):
             if isinstance(x, int | float) and not least <= x < bound:
                 raise UserError(

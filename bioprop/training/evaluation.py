@@ -63,10 +63,10 @@ def evaluate_batch(
 
 
 def predict(
-    learner: Learner, weights: Weights, hparams: Hparams, images: Images, places: jax.Array
+    learner: Learner, weights: Weights, hparams: Hparams, inputs: jax.Array, places: jax.Array
 ) -> jax.Array:
-    """The logits of images, (examples, outputs), which stand at these places of their set."""
-    batch = {'image': images.batch()['image'], 'index': places}
+    """The logits of inputs, (examples, outputs), which stand at these places of their set."""
+    batch = {'image': inputs, 'index': places}
     weights, batch, hparams = cast((weights, batch, hparams), learner.precision)
     context = Context(learner.loss, batch, jax.random.key(SEED), hparams)
     return infer(learner.network, learner.rule, weights, context)[-1]
@@ -74,8 +74,9 @@ def predict(
 
 def _sums(learner, weights, hparams, images, places, counted):
     loss = widened(learner.loss, learner.precision)
-    label = cast(images.batch()['label'], learner.precision)
-    logits = predict(learner, weights, hparams, images, places)
+    batch = images.batch()
+    label = cast(batch['label'], learner.precision)
+    logits = predict(learner, weights, hparams, batch['image'], places)
     values = {'loss': loss.value(logits, label)}
     if loss.mistake:
         values['mistake'] = loss.mistake(logits, label)
