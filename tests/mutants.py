@@ -45,12 +45,17 @@ GUARDS = {
     'bioprop/layers/locally_connected.py': LOCAL,
     'bioprop/layers/trilinear.py': LOCAL,
     'bioprop/layers/window.py': LOCAL,
-    'bioprop/rules/__init__.py': ('test_rules', 'test_config', 'test_own_net'),
+    'bioprop/rules/__init__.py': ('test_catalogue', 'test_config', 'test_own_net'),
     'bioprop/rules/backpropagation.py': RULES,
     'bioprop/rules/base.py': (*RULES, 'test_own_net'),
+    'bioprop/rules/equilibrium_propagation.py': ('test_equilibrium_propagation', 'test_rules'),
     'bioprop/rules/feedback_alignment.py': ('test_rules', 'test_dfa_blocks', 'test_diagnostics'),
+    'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_rules'),
+    'bioprop/rules/local_prediction.py': ('test_local_prediction', 'test_rules'),
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),
+    'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
     'bioprop/rules/target_propagation.py': ('test_rules', 'test_diagnostics'),
+    'bioprop/rules/transforms.py': ('test_transforms', 'test_step'),
 }
 OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,

@@ -134,10 +134,20 @@ def test_products_are_those_counted_by_hand(case, rule):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_what_stands_behind_a_stopped_gradient_is_done_once(case):
-    """Kolen-Pollack does the products of backpropagation: its feedback learns the same steps."""
+def test_kolen_pollack_does_the_products_of_backpropagation(case):
     step = problem(case, 'kolen_pollack', 'parallel')
     assert alike(step.products) == alike(by_hand(case, 'bp', {'forward'}))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_what_stands_behind_a_stopped_gradient_is_done_once(case):
+    """A read-out of local prediction is used once in each way, for its signal and its loss."""
+    step, network = problem(case, 'local_prediction', 'parallel'), CASES[case].network
+    outputs, batch = dense(network.out_shape[0]), CASES[case].batch
+    expected = [linear_product(layer, batch) for layer in network.layers for _ in range(2)]
+    for layer in network.layers[:-1]:
+        expected += 3 * [linear_product(outputs(layer.out_shape), batch)]
+    assert alike(step.products) == alike(expected)
 
 
 @pytest.mark.parametrize('case', ['mnist', 'cifar10'])

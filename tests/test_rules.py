@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 
 import chex
 import jax
@@ -347,45 +346,6 @@ def test_keys_of_the_inverses_do_not_depend_on_the_auxiliary_units(units):
         expected = jax.random.uniform(key_l, shape, minval=-limit, maxval=limit)
         chex.assert_trees_all_close(feedback[l - 1]['kernel'], expected, rtol=1e-6)
         chex.assert_trees_all_equal(feedback[l - 1]['bias'], jnp.zeros(shape[0]))
-
-
-# ------------------------------------------------------------------ the registry
-
-
-def test_get_suggests_the_name_that_was_meant():
-    with pytest.raises(UserError, match="no rule 'stdp'; did you mean 'sdtp'"):
-        rules.get('stdp')
-
-
-def test_get_lists_the_names_where_none_is_near():
-    with pytest.raises(UserError, match=f'known: {", ".join(sorted(rules.RULES))}'):
-        rules.get('zzzzzz')
-
-
-def test_get_passes_the_options_on():
-    network = feedforward(IN_SHAPE, HIDDEN, CLASSES)
-    rule = rules.get('ao_sdtp', auxiliary_units=11)
-    weights = rules.init_weights(jax.random.key(0), network, rule)
-    assert weights['fixed'].shape == (HIDDEN[-1], 11)
-
-
-def test_get_refuses_an_option_that_the_rule_does_not_take():
-    with pytest.raises(UserError, match=r"rule 'bp' does not take the options.*units"):
-        rules.get('bp', units=3)
-
-
-def test_get_loads_a_rule_from_the_users_own_module(tmp_path, monkeypatch):
-    (tmp_path / 'users_own_rule.py').write_text(
-        'from bioprop.rules import Hyperparameter, bp\n'
-        'def mine(sign):\n    return bp()._replace(hparams=(Hyperparameter(sign),))\n'
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, 'users_own_rule', raising=False)
-    assert rules.get('users_own_rule:mine', sign='plus').names == ('plus',)
-    with pytest.raises(UserError, match='users_own_rule:yours'):
-        rules.get('users_own_rule:yours')
-    with pytest.raises(UserError, match='cannot be loaded: No module named'):
-        rules.get('no_module_of_this_name:mine')
 
 
 @pytest.mark.parametrize('name', ['dtp', 'sdtp', 'ao_sdtp'])

@@ -74,7 +74,7 @@ class Rule(NamedTuple):
     signals: (network, weights, states, context) -> (delta_1, ..., delta_L)
     feedback_loss: (network, weights, states, context) -> scalar; None if nothing is trained by it
     updates: (network, weights, states, context) -> {'forward', 'feedback'}, for rules that need
-        more than the above; it takes their place
+        more than the above; it takes their place, and signals beside it are for looking inside
     infer: (network, weights, context) -> (h_0, ..., h_L), from the images alone: context.batch has
         no labels. h_L is what the loss reads as logits. None: the forward pass. Training and
         evaluation take it, and the functions above are given its states

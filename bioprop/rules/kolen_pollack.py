@@ -9,7 +9,6 @@ equations 16 and 17). The time that this takes is 1 / (lr * weight_decay) steps.
 """
 
 import jax
-import jax.numpy as jnp
 
 from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Rule, forward_updates
@@ -32,15 +31,13 @@ def kolen_pollack() -> Rule:
         kernels = feedback_kernels(network, weights)
         return descend(network, kernels, states, context.error(states))
 
-    def feedback_loss(network, weights, states, context):
-        """sum_l <B_l, dW_l>: its gradient is dW_l, and its value means nothing."""
-        fixed = jax.lax.stop_gradient(weights)
-        deltas = signals(network, fixed, states, context)
-        updates = forward_updates(network, fixed['forward'], states, deltas)
-        pairs = zip(weights['feedback'][1:], updates[1:], strict=True)
-        return sum(jnp.sum(own['kernel'] * update['kernel']) for own, update in pairs)
+    def updates(network, weights, states, context):
+        deltas = signals(network, weights, states, context)
+        forward = forward_updates(network, weights['forward'], states, deltas)
+        feedback = (None, *({'kernel': update['kernel']} for update in forward[1:]))
+        return {'forward': forward, 'feedback': feedback}
 
-    return Rule(init, signals, feedback_loss, feedback_kernels=feedback_kernels)
+    return Rule(init, signals, updates=updates, feedback_kernels=feedback_kernels)
 
 
 def with_forward_kernels(problem):
