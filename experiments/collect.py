@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import app, flags
 
 from bioprop.errors import UserError, fail
-from bioprop.records.frames import lines
+from bioprop.records.frames import config_of, lines
 from bioprop.records.paths import local
 from bioprop.records.writers import write_json
 from bioprop.running.report import evaluations
@@ -25,15 +25,16 @@ def collect(workdir: Path) -> dict:
         raise UserError(
             f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.'
         )
-    run, last = json.loads((workdir / 'config.json').read_text()), evaluations(lines(workdir))[-1]
+    run, config = json.loads((workdir / 'config.json').read_text()), config_of(workdir)
+    last = evaluations(lines(workdir))[-1]
     here = ('--workdir', '--config.data_dir')
     given = ' '.join(flag for flag in run['overrides'] if not flag.startswith(here))
     return {
         'command': f'python -m bioprop.main {given}',
         'summary': json.loads(path.read_text()),
         **{f'last_{name}': last.get(name) for name in ('validation_error', 'test_error')},
-        'batch_size': run['config']['batch_size'],
-        'hparams': hparams(run['config']),
+        'batch_size': config['batch_size'],
+        'hparams': hparams(config),
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
     }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from bioprop.errors import UserError, unknown
+from bioprop.records.earlier import by_todays_names
 from bioprop.records.paths import local
 from bioprop.records.workdir import identity
 from bioprop.records.writers import write_json, write_whole
@@ -61,11 +62,11 @@ def searches(rows: dict[str, Config], rungs: str) -> dict[str, Search]:
 
 def started_from(rows: dict[str, Config], path: Path) -> dict[str, Config]:
     """The rows with the winning hyperparameters of another table. Raises UserError without any."""
-    winners = {row['name']: row['winner'] for row in json.loads(path.read_text())['rows']}
+    won = {row['name']: row['winner'] for row in json.loads(path.read_text())['rows']}
     for name in rows:
-        if not winners.get(name):
+        if not won.get(name):
             raise UserError(f'{path} has no winner of {name}: leave it out by --rows')
-    return {name: config | winners[name] for name, config in rows.items()}
+    return {name: config | by_todays_names(won[name]) for name, config in rows.items()}
 
 
 def make(

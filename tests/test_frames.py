@@ -42,6 +42,20 @@ def test_options_of_a_rule_are_columns(tmp_path):
     assert runs[['power', 'ends']].values.tolist() == [[2, (1, 2)]]
 
 
+def test_what_an_earlier_bioprop_left_is_read_by_the_names_of_today(tmp_path):
+    feedback = {'feedback_lr': 0.2, 'feedback_optimizer': 'sgd', 'feedback_beta1': None}
+    now = studies.config(loss='reconstruction', power=2, inverse_scale=3.0) | feedback
+    then = {key: value for key, value in now.items() if key not in (*feedback, 'power', 'loss')}
+    then |= {key.replace('feedback', 'inverse'): value for key, value in feedback.items()}
+    then |= {'loss': 'squared_error', 'rule_options': {'power': 2}}
+    studies.write(tmp_path, then, [9], [8])
+    (workdir,) = (tmp_path / 'runs').iterdir()
+    for folder in (tmp_path, workdir):
+        (run,) = bioprop.records.runs(folder).itertuples()
+        assert run.config == now
+        assert (run.feedback_lr, run.loss, run.power) == (0.2, 'reconstruction', 2)
+
+
 def test_a_workdir_is_a_frame_of_one_run(tmp_path):
     studies.write(tmp_path, studies.config(), [9, 5], [8, 6])
     (workdir,) = (tmp_path / 'runs').iterdir()

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from bioprop.settings.resolve import hparams
 from experiments import publish, table
 from experiments.analysis import tables
 from experiments.analysis.paper import CONTRASTS, row_configs
-from experiments.analysis.rows import placed
+from experiments.analysis.rows import load, placed
 
 ROOT = Path(__file__).parents[1]
 
@@ -192,6 +193,26 @@ def test_winners_of_another_table_are_taken_over(tmp_path):
     assert table.started_from(rows, path) == {'bp': {'lr': 0.5, 'epochs': 3}}
     with pytest.raises(UserError, match='no winner of fa'):
         table.started_from({'fa': {}}, path)
+
+
+def test_winners_of_a_table_of_an_earlier_bioprop_have_the_names_of_today():
+    path = ROOT / 'results' / 'table1_mnist_fc.json'
+    rows = row_configs('mnist', 'fc')
+    won = table.started_from({'sdtp_parallel': rows['sdtp_parallel']}, path)['sdtp_parallel']
+    assert won.keys() == rows['sdtp_parallel'].keys()
+    assert won['feedback_lr'] != rows['sdtp_parallel']['feedback_lr']
+
+
+def test_a_table_is_made_again_of_the_runs_that_were_published(tmp_path):
+    with tarfile.open(ROOT / 'results' / 'table1_mnist_fc_runs.tar.xz') as archive:
+        archive.extractall(tmp_path, filter='data')
+    made = tables.all_rows(load(tmp_path))
+    told = json.loads((ROOT / 'results' / 'table1_mnist_fc.json').read_text())['rows']
+    assert len(made) == len(told) == 9
+    for row, expected in zip(made, told, strict=True):
+        assert {row[name] for name in ('runs', 'diverged')} == {35, 0}
+        for name in ('train', 'validation', 'test', 'best_test'):
+            assert row[name] == pytest.approx(expected[name]), expected['name']
 
 
 def launch(*arguments):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprop.errors import UserError
+from bioprop.records.earlier import by_todays_names
 from bioprop.records.writers import Record, read_records
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _of_study(study: Path) -> list[Row]:
         for line in path.read_text().splitlines() if path.exists() else ():
             told = json.loads(line)
             workdir = study / 'runs' / told['run']
-            rows[told['run']] = _row(workdir, told['config'], told['summary'])
+            rows[told['run']] = _row(workdir, by_todays_names(told['config']), told['summary'])
     except (json.JSONDecodeError, KeyError, TypeError):
         raise UserError(f'{path} is damaged: delete it, and the runs are read from runs/') from None
     for config in sorted(study.glob('runs/*/config.json')):
@@ -91,7 +92,7 @@ def config_of(workdir: Path) -> Row:
     if not path.exists():
         raise UserError(f'{workdir} holds no run: it has no config.json')
     try:
-        return read_json(path)['config']
+        return by_todays_names(read_json(path)['config'])
     except (KeyError, TypeError):
         raise UserError(f'{path} is damaged') from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioprop.errors import UserError, say
+from bioprop.records import earlier
 from bioprop.records.conditions import conditions, own_code
 from bioprop.records.locks import owned
 from bioprop.records.provenance import provenance
@@ -18,7 +19,6 @@ MOVABLE = (
     'data_dir', 'checkpoint_seconds', 'parallel', 'accumulate', 'diagnostics', 'diagnostics_every',
 )  # fmt: skip
 ABANDONED = 'abandoned-'
-GONE = ('rule_options', 'inverse_lr', 'inverse_optimizer')  # keys of an earlier bioprop
 NEEDED = {'config.json': 'config', 'summary.json': 'diverged'}  # what a whole file has
 
 
@@ -65,16 +65,6 @@ def opened(
         yield
 
 
-def refuse_earlier(path: Path) -> None:
-    """Raises UserError if the file holds a configuration of an earlier bioprop, of other keys."""
-    text = path.read_text()
-    if any(f'"{key}"' in text for key in GONE):
-        raise UserError(
-            f'{path.parent} was begun by an earlier bioprop, of other keys: finish it with '
-            'that version, or begin anew in another folder'
-        )
-
-
 def _admit(workdir: Path, new: dict[str, Any], checkpoints: Path) -> None:
     path, saved = workdir / 'config.json', _saved(checkpoints)
     if not path.exists():
@@ -84,7 +74,7 @@ def _admit(workdir: Path, new: dict[str, Any], checkpoints: Path) -> None:
             )
         write_json(path, new)
         return
-    refuse_earlier(path)
+    earlier.refuse(path)
     old = _read(path)
     changes = _changes(old, new)
     if not changes:

@@ -13,9 +13,9 @@ from bioprop.data.sets import Dataset
 from bioprop.errors import UserError, unknown
 from bioprop.losses import Loss
 from bioprop.networks import Network
+from bioprop.records import earlier
 from bioprop.records.checkpoint import read_all
 from bioprop.records.frames import config_of, lines
-from bioprop.records.workdir import refuse_earlier
 from bioprop.rules.base import Rule, Weights
 from bioprop.running.report import evaluations, measure_of
 from bioprop.running.run import Run, make_run
@@ -91,7 +91,7 @@ def open_run(workdir: Path | str, which: str = 'best') -> Opened:
 def configuration(workdir: Path) -> dict[str, Any]:
     """Of a run, with every key. Raises UserError if there is none, or an earlier bioprop's."""
     config = config_of(workdir)
-    refuse_earlier(workdir / 'config.json')
+    earlier.refuse(workdir / 'config.json')
     return completed(config)
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from bioprop.errors import UserError
+from bioprop.records import earlier
 from bioprop.records.frames import read_json
 from bioprop.records.locks import locked
-from bioprop.records.workdir import digest, identity, refuse_earlier, summary_of
+from bioprop.records.workdir import digest, identity, summary_of
 from bioprop.records.writers import write_json, write_whole
 from bioprop.running.population import members_that_fit, program_of, train_population
 from bioprop.running.train import Diverged, train
@@ -59,7 +60,7 @@ class Study:
             if not path.exists():
                 write_json(path, purpose)
         try:
-            refuse_earlier(path)
+            earlier.refuse(path)
             found = json.loads(path.read_text())
         except ValueError:
             raise UserError(f'{path} is damaged: restore it, or use another folder') from None
