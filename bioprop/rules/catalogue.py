@@ -45,13 +45,16 @@ def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 RATES = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 
-CATALOGUE = {
+CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'bp': Entry(
         bp, 'BP', 'backpropagation', ('Rumelhart, Hinton and Williams 1986',),
         claims={'transport': 'all', 'as_bp': lambda problem: problem},
     ),
     'fa': Entry(fa, 'FA', 'feedback', ('Lillicrap et al. 2016',), claims={'transport': 'none'}),
     'dfa': Entry(dfa, 'DFA', 'direct', ('Nokland 2016',), claims={'transport': 'none'}),
+    'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
+    'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
+    'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
     'kolen_pollack': Entry(
         kolen_pollack, 'KP', 'feedback',
         ('Kolen and Pollack 1994', 'Akrout et al. 2019'),
@@ -59,9 +62,6 @@ CATALOGUE = {
         settings=of_both(RATES | {'weight_decay': 0.1}),  # 1 / (lr * decay) steps to align
         claims={'transport': 'none', 'local_feedback': False, 'as_bp': with_forward_kernels},
     ),
-    'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
-    'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
-    'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
     'local_prediction': Entry(
         local_prediction, 'local pred', 'local',
         ('Nokland and Eidnes 2019', 'Belilovsky et al. 2020', 'Gong 2025'),
