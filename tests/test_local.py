@@ -477,5 +477,7 @@ def test_blocks_of_another_backend_are_taken_as_long_as_it_is_said(monkeypatch):
 
 
 def test_a_window_may_be_asked_for_by_lists():
-    assert window([5, 4], [3, 2], [2, 1]) == window((5, 4), (3, 2), (2, 1))
-    assert hash(window([5, 4], [3, 2], [2, 1])) == hash(window((5, 4), (3, 2), (2, 1)))
+    asked = ([5, 4], [3, 2], [2, 1], [[0, 1], [1, 0]])
+    made = window((5, 4), (3, 2), (2, 1), ((0, 1), (1, 0)))
+    assert window(*asked) == made
+    assert hash(window(*asked)) == hash(made)
