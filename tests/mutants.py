@@ -29,35 +29,44 @@ EQUIVALENT = Path(__file__).with_name('mutants_equivalent.txt')
 SECONDS = 900  # after which tests count as failed: they never end
 KEEN = 10  # tests that are asked before the rest
 LOCAL = ('test_local', 'test_linen', 'test_networks', 'test_testing')
-STEP = ('test_step', 'test_diagnostics', 'test_parallel', 'test_population')
-RULES = ('test_rules', 'test_objective', 'test_step', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
     'bioprop/objective.py': ('test_objective', 'test_rules', 'test_dfa_blocks'),
-    'bioprop/training/diagnosis.py': STEP,
-    'bioprop/training/evaluation.py': STEP,
-    'bioprop/training/images.py': STEP,
-    'bioprop/training/learner.py': STEP,
+    'bioprop/training/diagnosis.py': ('test_diagnostics', 'test_step', 'test_parallel'),
+    'bioprop/training/evaluation.py': ('test_step', 'test_parallel', 'test_population'),
+    'bioprop/training/images.py': ('test_inputs', 'test_step', 'test_parallel'),
+    'bioprop/training/learner.py': ('test_step',),
     'bioprop/training/optim.py': ('test_step',),
-    'bioprop/training/passes.py': STEP,
-    'bioprop/training/schedules.py': STEP,
-    'bioprop/training/step.py': STEP,
+    'bioprop/training/passes.py': ('test_step', 'test_diagnostics', 'test_parallel'),
+    'bioprop/training/schedules.py': ('test_step', 'test_config', 'test_resume'),
+    'bioprop/training/step.py': ('test_step', 'test_parallel'),
     'bioprop/layers/base.py': ('test_layers', 'test_rules', 'test_networks'),
     'bioprop/layers/convolution.py': LOCAL,
     'bioprop/layers/dense.py': ('test_layers', 'test_networks'),
-    'bioprop/layers/locally_connected.py': LOCAL,
+    'bioprop/layers/locally_connected.py': (*LOCAL, 'test_costs'),
     'bioprop/layers/trilinear.py': LOCAL,
     'bioprop/layers/window.py': LOCAL,
     'bioprop/rules/__init__.py': ('test_catalogue', 'test_config', 'test_own_net'),
-    'bioprop/rules/backpropagation.py': RULES,
-    'bioprop/rules/base.py': (*RULES, 'test_own_net'),
-    'bioprop/rules/equilibrium_propagation.py': ('test_equilibrium_propagation', 'test_rules'),
-    'bioprop/rules/feedback_alignment.py': ('test_rules', 'test_dfa_blocks', 'test_diagnostics'),
-    'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_rules'),
-    'bioprop/rules/local_prediction.py': ('test_local_prediction', 'test_rules'),
+    'bioprop/rules/backpropagation.py': ('test_rules', 'test_objective'),
+    'bioprop/rules/base.py': (
+        'test_rules',
+        'test_catalogue',
+        'test_own_net',
+        'test_step',
+        'test_testing',
+    ),
+    'bioprop/rules/equilibrium_propagation.py': ('test_catalogue', 'test_equilibrium_propagation'),
+    'bioprop/rules/feedback_alignment.py': (
+        'test_rules',
+        'test_catalogue',
+        'test_dfa_blocks',
+        'test_diagnostics',
+    ),
+    'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_testing'),
+    'bioprop/rules/local_prediction.py': ('test_local_prediction', 'test_testing'),
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),
     'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
-    'bioprop/rules/target_propagation.py': ('test_rules', 'test_diagnostics'),
+    'bioprop/rules/target_propagation.py': ('test_rules', 'test_catalogue', 'test_diagnostics'),
     'bioprop/rules/transforms.py': ('test_transforms', 'test_step'),
 }
 OPERATORS = {

@@ -1,5 +1,6 @@
 """Rules by name: those of the catalogue, and the user's own."""
 
+import math
 import sys
 
 import jax
@@ -93,6 +94,35 @@ def test_the_users_own_rule_is_called_by_its_function(own):
     entry = rules.entry('users_own_rule:bare')
     assert (entry.make.__name__, entry.label, entry.family) == ('bare', 'bare', 'own')
     assert rules.entry('dtp') is rules.CATALOGUE['dtp']
+
+
+def test_a_hyperparameter_is_left_as_it_is_unless_it_says_more():
+    assert rules.Hyperparameter('x') == ('x', None, None, None, False, -math.inf)
+
+
+def test_ranges_are_those_of_table_4_and_scales_those_of_the_papers():
+    """A search draws sigma and alpha evenly from [0.01, 0.4]; squared distances count once."""
+    drawn = {'default': None, 'low': 0.01, 'high': 0.4, 'log': False, 'least': 0}
+    fixed = {'default': 1.0, 'low': None, 'high': None, 'log': False, 'least': 0}
+    expected = {'scale': fixed, 'inverse_scale': fixed, 'sigma': drawn, 'alpha': drawn}
+    found = {each.name: each._asdict() for each in rules.get('dtp').hparams}
+    assert {name: told | {'name': name} for name, told in expected.items()} == found
+    for name in ('sdtp', 'ao_sdtp'):
+        assert rules.get(name).names == ('scale', 'inverse_scale', 'sigma')
+    for name in ('fa', 'dfa'):
+        assert rules.get(name).hparams == (('feedback_scale', *list(fixed.values())[:4], 0),)
+
+
+def test_defaults_are_those_that_the_docstrings_speak_of():
+    """Table 3 has 256 auxiliary units; what equilibrium propagation takes was measured."""
+    assert rules.options('ao_sdtp') == {'auxiliary_units': 256}
+    assert rules.options('dfa') == {'feedback': 'stored'}
+    free = {'free_steps': 20, 'nudged_steps': 12, 'centred': True}
+    assert rules.options('equilibrium_propagation') == free
+    assert rules.get('equilibrium_propagation').hparams == (
+        ('beta', 0.5, 0.05, 1.0, True, 0),
+        ('gamma', 0.1, 0.02, 0.5, True, 0),
+    )
 
 
 def test_every_entry_says_whence_it_comes():

@@ -154,3 +154,31 @@ def test_evaluation_of_a_batch_leaves_out_what_is_not_valid(devices, mode, x64):
             'count': valid.sum(),
         },
     )
+
+
+@pytest.mark.parametrize(('devices', 'mode'), [(1, 'pmap'), (8, 'pmap'), (8, 'shard_map')])
+def test_inference_is_told_the_places_of_a_batch_in_its_set(devices, mode, x64):
+    """Logits that say the place: the summed loss is that of the places, which start at `first`."""
+
+    def infer(network, weights, context):
+        place = jnp.outer(context.batch['index'] / 10, jnp.array([1.0, 0, 0, 0]))
+        return (*network.states(weights['forward'], context.batch['image'])[:-1], place)
+
+    learner, images, first = make_learner('bp'), make_images(BATCH), 24
+    learner = learner._replace(rule=learner.rule._replace(infer=infer))
+    weights, team = random_state(learner).weights, replicas(devices, mode)
+
+    def function(weights, image, label, valid, axis_name=None):
+        part = images._replace(image=image, label=label)
+        return evaluate_batch(learner, weights, {}, first, part, valid, axis_name)
+
+    label = np.asarray(images.label)
+    arguments = (
+        team.place(weights),
+        *team.divide((np.asarray(images.image), label, np.ones(BATCH, bool))),
+    )
+    sums = numpy(team.spread(function, arguments, divided=3)(*arguments))
+    logits = np.zeros((BATCH, 4))
+    logits[:, 0] = np.arange(first, first + BATCH) / 10
+    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(BATCH), label]
+    assert sums['loss'] == pytest.approx(expected.sum(), rel=1e-10)

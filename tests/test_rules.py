@@ -370,6 +370,13 @@ def test_the_paper_has_256_auxiliary_units():
     assert weights['fixed'].shape == (HIDDEN[-1], 256)
 
 
+def test_evaluation_reads_forward_weights_alone_unless_the_rule_infers():
+    """A population then keeps no copy of feedback weights that nobody reads."""
+    weights = {'forward': 1, 'feedback': 2, 'fixed': 3}
+    assert rules.base.inferring(rules.get('dtp'), weights) == {'forward': 1}
+    assert rules.base.inferring(rules.get('equilibrium_propagation'), weights) == weights
+
+
 def test_a_hyperparameter_is_a_number_for_all_layers_or_one_for_each():
     hparams = {'plain': 0.5, 'traced': jnp.asarray(0.25), 'each': jnp.asarray([1.0, 2.0, 3.0])}
     context = Context(None, {}, jax.random.key(0), hparams)
