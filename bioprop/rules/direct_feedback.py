@@ -4,8 +4,8 @@
 
     dfa        t = dL/dh_L            direct feedback alignment (Nokland 2016)
     sign_dfa   t = sign(dL/dh_L)      (Frenkel, Lefebvre and Bol 2021, section 2)
-    drtp       t = y, the label       direct random target projection (the same paper), as in its
-                                      code without a minus: all examples of a class are told the same
+    drtp       t = y, the label       direct random target projection (the same paper); as in its
+                                      code without a minus, and alike for all examples of a class
 
 B_l is dense, (units of layer l, outputs), Glorot-uniform, fixed, and scaled by the hyperparameter
 `feedback_scale`.

@@ -11,7 +11,6 @@ code has another optimiser on each side, and so no such identity.
 import math
 
 import jax
-import jax.numpy as jnp
 
 from bioprop.layers.base import glorot_uniform
 from bioprop.rules.base import Rule, forward_updates
@@ -45,7 +44,7 @@ def direct_kolen_pollack() -> Rule:
 
 
 def with_top_kernel(problem):
-    """The problem in which the B_{L-1} of a net of two layers is W_L: there it is backpropagation."""
+    """The problem of two layers in which B_1 is W_2: there it is backpropagation."""
     if len(problem.network.layers) != 2:
         return None
     feedback = ({'kernel': problem.weights['forward'][1]['kernel']}, None)

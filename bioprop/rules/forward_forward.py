@@ -8,8 +8,8 @@ Every hidden layer descends softplus(theta - G_l) under the right label and soft
 under a wrong one, theta being its number of units; goodness='low' exchanges the two. Nothing comes
 down from above. What an image shows is read
 
-    read='goodness'   by trying every label: h_{L,k} is the sum of G_l under label k, over all hidden
-                      layers but the first (which sees the label), or of a single one
+    read='goodness'   by trying every label: h_{L,k} is the sum of G_l under label k, over all
+                      hidden layers but the first (which sees the label), or of a single one
     read='one_pass'   by a softmax of x_3, ..., x_L together, under the label 1/K everywhere, which
                       learns beside: a read-out of each of these layers
 

@@ -23,7 +23,7 @@ def product_fa(ratio: int = 4) -> Rule:
         kernels, mixers = [], []
         for l, layer in enumerate(network.layers[1:]):
             key_kernel, key_mixer = jax.random.split(jax.random.fold_in(key, l))
-            *inputs, features = layer.kernel_shape
+            features = layer.kernel_shape[-1]
             start = jax.random.split(key_kernel, ratio)
             wide = [layer.init_kernel(each) for each in start]
             kernels.append({'kernel': jnp.concatenate(wide, axis=-1)})
