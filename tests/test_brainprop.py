@@ -20,7 +20,7 @@ NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 def test_over_every_choice_it_is_the_gradient_of_half_the_squared_error(net, x64, monkeypatch):
     p = problem('brainprop', hidden=NETS[net], net=net, loss=squared_error)
     context = Context(p.loss, p.batch, p.key, p.hparams)
-    total = None
+    module, total = importlib.import_module('bioprop.rules.brainprop'), None
     for k in range(CLASSES):
         monkeypatch.setattr(
             importlib.import_module('bioprop.rules.brainprop'),
