@@ -61,6 +61,15 @@ def test_it_tends_to_the_gradient_of_the_settled_net(net, centred, order, least,
     assert errors[-1] < least
 
 
+def test_of_a_value_for_each_layer_it_takes_the_tops(x64):
+    p = settled(free_steps=3, nudged_steps=3)
+    layers = len(p.network.layers)
+    each = p.with_hparams(gamma=[9.0] * (layers - 1) + [GAMMA], beta=[9.0] * (layers - 1) + [0.1])
+    for found, expected in zip(each.states, p.states, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    jax.tree.map(np.testing.assert_array_equal, each.updates()['forward'], p.updates()['forward'])
+
+
 @pytest.mark.parametrize('gamma', [0.0, 1e-3])
 def test_without_feedback_inference_is_the_forward_pass_and_the_limit_backpropagation(gamma, x64):
     """The lower layers see the label through gamma^(L-l), by which their update is divided."""

@@ -10,14 +10,14 @@ import numpy as np
 import optax
 import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import IN_SHAPE, feedforward, numpy
+from problems import CLASSES, IN_SHAPE, feedforward, numpy
 
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
 from bioprop.losses import reconstruction, softmax_cross_entropy
 from bioprop.rules import Rule, init_weights
 from bioprop.training import optim, parallel
-from bioprop.training.evaluation import evaluate
+from bioprop.training.evaluation import SEED, evaluate
 from bioprop.training.images import Images
 from bioprop.training.learner import Learner, init_state
 from bioprop.training.passes import train_steps
@@ -475,6 +475,26 @@ def test_evaluation_counts_every_example_once(examples, batch_size, devices, mod
     image, label = (np.asarray(images.image, float) - 100) / 50, np.asarray(images.label)
     losses, mistakes = numpy_losses(weights, image, label)
     close(run(weights, {}, images), {'loss': losses.sum(), 'mistake': float(mistakes.sum())})
+
+
+@pytest.mark.parametrize(('batch_size', 'devices'), [(37, 1), (5, 1), (16, DEVICES)])
+def test_what_inference_draws_follows_from_the_place_in_the_set_alone(batch_size, devices, x64):
+    """However the set is divided, its loss is that of one draw for each place."""
+
+    def infer(network, weights, context):
+        states = network.states(weights['forward'], context.batch['image'])
+        return (*states[:-1], context.noise(1, states[-1]))
+
+    learner, images = make_learner('bp'), make_images()
+    learner = learner._replace(rule=learner.rule._replace(infer=infer))
+    team, weights = replicas(devices), random_state(learner).weights
+    weights, images = team.place((weights, images))
+    run = team.spread(functools.partial(evaluate, learner, batch_size), (weights, {}, images))
+    key = jax.random.fold_in(jax.random.key(SEED), 1)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(images.label)))
+    logits = jax.vmap(lambda key: jax.random.normal(key, (CLASSES,)))(keys)
+    expected = softmax_cross_entropy.value(logits, np.asarray(images.label)).sum()
+    np.testing.assert_allclose(run(weights, {}, images)['loss'], expected, rtol=1e-10)
 
 
 def test_a_member_of_a_population_equals_the_run_alone(x64, quick):
