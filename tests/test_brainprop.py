@@ -22,11 +22,7 @@ def test_over_every_choice_it_is_the_gradient_of_half_the_squared_error(net, x64
     context = Context(p.loss, p.batch, p.key, p.hparams)
     module, total = importlib.import_module('bioprop.rules.brainprop'), None
     for k in range(CLASSES):
-        monkeypatch.setattr(
-            importlib.import_module('bioprop.rules.brainprop'),
-            'choice',
-            lambda output, context, k=k: jnp.full(len(output), k),
-        )
+        monkeypatch.setattr(module, 'choice', lambda output, _, k=k: jnp.full(len(output), k))
         deltas = p.rule.signals(p.network, p.weights, p.states, context)
         total = deltas if total is None else jax.tree.map(jnp.add, total, deltas)
     bp = problem('bp', hidden=NETS[net], net=net, loss=squared_error)._replace(weights=p.weights)

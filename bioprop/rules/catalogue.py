@@ -52,6 +52,8 @@ class Entry(NamedTuple):
     published: tuple[Published, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})  # that it was made for, by their keys
     claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
+    demands: Mapping[str, Any] = MappingProxyType({})  # settings that it cannot do without
+    tied: bool = False  # whether its feedback must take the very steps of the weights
 
 
 def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +98,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         kolen_pollack, 'KP', 'feedback',
         ('Kolen and Pollack 1994', 'Akrout et al. 2019'),
         (Published('MNIST, 784-500-10, sigmoid, 400 epochs', 1.55, 'logs of Akrout et al. 2019'),),
-        settings=of_both(RATES | {'weight_decay': 0.1}),  # 1 / (lr * decay) steps to align
-        claims={'transport': 'none', 'local_feedback': False, 'as_bp': with_forward_kernels},
+        settings=RATES | {'weight_decay': 0.1},  # 1 / (lr * decay) steps to align
+        claims=ALIGNED | {'local_feedback': False}, tied=True,
     ),
     'weight_mirror': Entry(
         weight_mirror, 'WM', 'feedback', ('Akrout et al. 2019',),
@@ -115,8 +117,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     ),
     'product_fa': Entry(
         product_fa, 'PFA', 'feedback', ('Li and Benna 2024',),
-        settings=of_both({'optimizer': 'sgd', 'lr': 0.05, 'momentum': 0.9, 'weight_decay': 1e-3}),
-        claims={'transport': 'none', 'local_feedback': False},
+        settings={'optimizer': 'sgd', 'lr': 0.05, 'momentum': 0.9, 'weight_decay': 1e-3},
+        claims={'transport': 'none', 'local_feedback': False}, tied=True,
     ),
     'sign_dfa': Entry(
         sign_dfa, 'sign DFA', 'direct', FRENKEL, settings=RATES, claims={'transport': 'none'}
@@ -143,7 +145,7 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'counter_current': Entry(
         counter_current, 'CCL', 'local', ('Kao and Hariharan 2024',),
         (Published('MNIST, fully connected, 100 epochs', 1.87, 'Kao and Hariharan 2024'),),
-        settings=of_both(RATES), claims={'transport': 'none'},
+        settings=of_both(RATES), claims={'transport': 'none', 'local_feedback': False},
     ),
     'pepita': Entry(
         pepita, 'PEPITA', 'local', ('Dellaferrera and Kreiman 2022',),
@@ -163,6 +165,7 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
             Published('MNIST, 3x1000, 100 epochs', 1.45, 'code of S. Lowe'),
         ),
         settings=of_both(RATES) | {'activation': 'relu', 'inputs': 'unit'},
+        demands={'activation': 'relu'},
     ),
     'forward_gradient': Entry(
         forward_gradient, 'FG', 'perturbation', ('Baydin et al. 2022', 'Ren et al. 2022'),

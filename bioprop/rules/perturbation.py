@@ -1,7 +1,7 @@
 """Learning from a scalar: how the loss changes along a random direction.
 
     forward_gradient       (dL . v) v            v like the weights (Baydin et al. 2022)
-     of='activities'       delta_l = (dL . u) u_l, for each example, u_l like h_l (Ren et al. 2022)
+     perturb='activities'  delta_l = (dL . u) u_l, for each example, u_l like h_l (Ren et al. 2022)
     node_perturbation      the same by a difference:  (L(h + sigma u) - L(h)) / sigma  u_l
     weight_perturbation    (L(W + sigma v) - L(W - sigma v)) / (2 sigma)  v
 
@@ -20,15 +20,15 @@ from bioprop.errors import unknown
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
 from bioprop.rules.tangents import noise_like, tangents
 
-OF = ('weights', 'activities')
+PERTURB = ('weights', 'activities')
 SIGMA = Hyperparameter('sigma', 0.01, 1e-3, 0.1, log=True, least=0)
 
 
-def forward_gradient(of: str = 'weights') -> Rule:
-    """The directional derivative times the direction. Raises UserError for another `of`."""
-    if of not in OF:
-        raise unknown('of', of, OF)
-    if of == 'activities':
+def forward_gradient(perturb: str = 'weights') -> Rule:
+    """The directional derivative times the direction. Raises UserError for another `perturb`."""
+    if perturb not in PERTURB:
+        raise unknown('perturb', perturb, PERTURB)
+    if perturb == 'activities':
         return _of_activities(_slope_of_loss)
 
     def slope(network, weights, states, context, direction):
