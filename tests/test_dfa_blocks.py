@@ -42,6 +42,17 @@ def blocks(monkeypatch):
     monkeypatch.setattr(random_matrix, 'BLOCK', 2 * CLASSES + 1)
 
 
+def test_what_kernels_align_with_is_that_of_the_stored_matrices(blocks):
+    network, key = feedforward(IN_SHAPE, HIDDEN, CLASSES), jax.random.key(4)
+    found, expected = (
+        rule.feedback_kernels(network, rules.init_weights(key, network, rule))
+        for rule in (REGENERATED, STORED)
+    )
+    assert found[0] is None
+    for kernel, same in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_array_equal(kernel, same)
+
+
 # ------------------------------------------------------------------ the matrix
 
 

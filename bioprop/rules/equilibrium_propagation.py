@@ -59,7 +59,7 @@ def equilibrium_propagation(
     return Rule(no_feedback, updates=updates, infer=infer, hparams=HPARAMS)
 
 
-def difference(layer, params, pre, post, factor, still=False):
+def difference(layer, params, pre, post, factor, still):
     """factor [H(post_0, pre_0) - H(post_1, pre_1)] of a layer, as {'kernel', 'bias'}.
 
     By the midpoint form H(dpost, mean pre) + H(mean post, dpre), which loses no digits to the
