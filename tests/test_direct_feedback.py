@@ -77,3 +77,26 @@ def test_direct_kolen_pollack_sends_the_error_through_b_which_takes_the_steps_of
     np.testing.assert_allclose(
         found['feedback'][-2]['kernel'], found['forward'][-1]['kernel'], rtol=1e-12
     )
+
+
+@pytest.mark.parametrize('net', NETS)
+def test_error_broadcast_descends_the_correlation_of_activities_with_the_error(net, x64):
+    """Where R is the batch's own, B times the gradient of |R|^2 / 2 by h_l, the error held still."""
+    p = problem('error_broadcast', hidden=NETS[net], net=net)
+    error = p.loss.error(p.states[-1], p.batch['label'])
+
+    def correlation(h):
+        return h.reshape(len(h), -1).T @ error / len(h)
+
+    own = tuple({'kernel': correlation(h)} for h in p.states[1:-1])
+    q = p._replace(weights=p.weights | {'feedback': (*own, None)})
+    for h, delta in zip(p.states[1:-1], q.deltas(), strict=False):
+        slope = jax.grad(lambda h: jnp.sum(jnp.square(correlation(h))) / 2)(h)
+        np.testing.assert_allclose(delta, len(h) * slope, rtol=1e-10, atol=1e-14)
+    for update in q.updates()['feedback'][:-1]:
+        np.testing.assert_allclose(update['kernel'], 0, atol=1e-14)
+    pairs = zip(
+        p.updates()['feedback'][:-1], p.weights['feedback'][:-1], p.states[1:], strict=False
+    )
+    for update, was, h in pairs:
+        np.testing.assert_allclose(update['kernel'], was['kernel'] - correlation(h), rtol=1e-10)

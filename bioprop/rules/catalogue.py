@@ -20,6 +20,7 @@ from bioprop.rules.counter_current import counter_current
 from bioprop.rules.direct_feedback import dfa, drtp, shallow, sign_dfa
 from bioprop.rules.direct_kolen_pollack import direct_kolen_pollack, with_top_kernel
 from bioprop.rules.equilibrium_propagation import equilibrium_propagation
+from bioprop.rules.error_broadcast import error_broadcast
 from bioprop.rules.feedback_alignment import fa
 from bioprop.rules.forward_forward import forward_forward
 from bioprop.rules.kernel_feedback import with_forward_kernels
@@ -134,6 +135,11 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'direct_kolen_pollack': Entry(
         direct_kolen_pollack, 'DKP', 'direct', ('Webster, Choi and Ahn 2021',),
         settings=of_both(RATES), claims={'transport': 'none', 'as_bp': with_top_kernel},
+    ),
+    'error_broadcast': Entry(
+        error_broadcast, 'EBD', 'direct', ('Erdogan, Pehlevan and Erdogan 2025',),
+        settings=RATES | {'feedback_optimizer': 'sgd', 'feedback_lr': 1e-5},
+        claims={'transport': 'none'},
     ),
     'local_prediction': Entry(
         local_prediction, 'local pred', 'local',

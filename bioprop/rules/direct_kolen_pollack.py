@@ -19,28 +19,32 @@ from bioprop.rules.base import Rule, forward_updates
 def direct_kolen_pollack() -> Rule:
     """Direct Kolen-Pollack; B_l is drawn like a dense layer's kernel."""
 
-    def init(key, network, forward):
-        shapes = [(math.prod(layer.out_shape), network.out_shape[0]) for layer in network.layers]
-        drawn = [
-            {'kernel': glorot_uniform(jax.random.fold_in(key, l), shape, fans=shape)}
-            for l, shape in enumerate(shapes[:-1])
-        ]
-        return (*drawn, None), ()
-
-    def signals(network, weights, states, context):
-        error = context.error(states)
-        pairs = zip(weights['feedback'][:-1], states[1:-1], strict=True)
-        hidden = [(error @ own['kernel'].T).reshape(h.shape) for own, h in pairs]
-        return (*hidden, error)
-
     def updates(network, weights, states, context):
         error = context.error(states)
         learned = [{'kernel': h.reshape(len(h), -1).T @ error / len(h)} for h in states[1:-1]]
-        deltas = signals(network, weights, states, context)
+        deltas = send(network, weights, states, context)
         forward = forward_updates(network, weights['forward'], states, deltas)
         return {'forward': forward, 'feedback': (*learned, None)}
 
-    return Rule(init, signals, updates=updates)
+    return Rule(init_direct, send, updates=updates)
+
+
+def init_direct(key, network, forward):
+    """B_1, ..., B_{L-1} as feedback weights."""
+    shapes = [(math.prod(layer.out_shape), network.out_shape[0]) for layer in network.layers]
+    drawn = [
+        {'kernel': glorot_uniform(jax.random.fold_in(key, l), shape, fans=shape)}
+        for l, shape in enumerate(shapes[:-1])
+    ]
+    return (*drawn, None), ()
+
+
+def send(network, weights, states, context):
+    """B_l e for every hidden layer, and e at the top."""
+    error = context.error(states)
+    pairs = zip(weights['feedback'][:-1], states[1:-1], strict=True)
+    hidden = [(error @ own['kernel'].T).reshape(h.shape) for own, h in pairs]
+    return (*hidden, error)
 
 
 def with_top_kernel(problem):
