@@ -81,7 +81,7 @@ def test_direct_kolen_pollack_sends_the_error_through_b_which_takes_the_steps_of
 
 @pytest.mark.parametrize('net', NETS)
 def test_error_broadcast_descends_the_correlation_of_activities_with_the_error(net, x64):
-    """Where R is the batch's own, B times the gradient of |R|^2 / 2 by h_l, the error held still."""
+    """Where R is the batch's own: its size times the gradient of |R|^2 / 2 by h_l, e held still."""
     p = problem('error_broadcast', hidden=NETS[net], net=net)
     error = p.loss.error(p.states[-1], p.batch['label'])
 

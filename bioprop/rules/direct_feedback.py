@@ -85,7 +85,7 @@ def _direct(teach: Callable, feedback: str) -> Rule:
         What W_l aligns with (Refinetti et al. 2021, Align, then memorise).
         """
         keys = weights['fixed'][:-1]
-        paths = keys if stored else tuple(map(draw, keys, shapes(network)))
+        paths = keys if stored else map(draw, keys, shapes(network))
         paths = (*paths, jnp.eye(network.out_shape[0]))
 
         def kernel(layer, below, above):
