@@ -370,6 +370,17 @@ def test_the_paper_has_256_auxiliary_units():
     assert weights['fixed'].shape == (HIDDEN[-1], 256)
 
 
+@pytest.mark.parametrize('net', ['lc', 'conv'])
+@each_target_rule
+def test_feedback_kernels_are_shaped_like_the_weights_on_every_net(name, net):
+    p = problem(name, hidden=((2, 3, 1), (2, 4, 1), 5), net=net)
+    kernels = p.rule.feedback_kernels(p.network, p.weights)
+    assert len(kernels) == len(p.network.layers)
+    found = {kernel.shape == layer.kernel_shape for kernel, layer in zip(
+        kernels[1:], p.network.layers[1:], strict=True) if kernel is not None}  # fmt: skip
+    assert found == {True}
+
+
 def test_evaluation_reads_forward_weights_alone_unless_the_rule_infers():
     """A population then keeps no copy of feedback weights that nobody reads."""
     weights = {'forward': 1, 'feedback': 2, 'fixed': 3}

@@ -88,6 +88,28 @@ def test_every_turn_of_the_feedback_draws_noise_of_its_own(x64):
     close(numpy(twice.weights['feedback']), numpy(optax.apply_updates(weights['feedback'], step)))
 
 
+def test_the_first_feedback_turn_and_all_forward_ones_have_the_key_of_their_step(x64):
+    """A side steps by a normal draw of the key that the rule is given, at a rate of 1."""
+
+    def updates(network, weights, states, context):
+        return jax.tree.map(
+            lambda w: jax.random.normal(context.key, w.shape),
+            {side: weights[side] for side in BOTH},
+        )
+
+    made = make_learner('dtp', 'sgd')
+    learner = made._replace(rule=made.rule._replace(updates=updates))
+    old = random_state(learner)
+    turns, hparams = (FEEDBACK, FEEDBACK, FORWARD), make_hparams(1.0)
+    new, _ = jax.jit(functools.partial(train_step, learner, turns))(old, make_batch(), hparams)
+    key = jax.random.fold_in(old.key, old.step)
+    keys = {'forward': [key], 'feedback': [key, jax.random.fold_in(key, 1)]}
+    for side, own in keys.items():
+        was, now = (jax.tree.leaves(state.weights[side]) for state in (old, new))
+        for a, b in zip(was, now, strict=True):
+            close(np.asarray(a - b), np.asarray(sum(jax.random.normal(k, a.shape) for k in own)))
+
+
 def test_passes_of_an_epoch_by_what_is_asked():
     both = ('forward', 'feedback')
     assert passes('parallel', both) == ((BOTH,),)

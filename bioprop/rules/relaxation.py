@@ -27,7 +27,7 @@ def relax(
     order = [*range(top, 0, -2), *range(top - 1, 0, -2)]
 
     def sweep(hidden, _):
-        h = [states[0], *hidden]
+        h = [None, *hidden]  # h_0 enters by `lowest` alone
         for l in order:
             layer = network.layers[l - 1]
             a = lowest if l == 1 else _affine(layer, forward[l - 1], h[l - 1])
@@ -38,7 +38,7 @@ def relax(
                 h[l] = layer.activation(a + gamma * above)
         return tuple(h[1:]), None
 
-    hidden, _ = jax.lax.scan(sweep, tuple(states[1:]), None, length=steps)
+    hidden, _ = jax.lax.scan(sweep, states[1:], None, length=steps)
     return (states[0], *hidden)
 
 
