@@ -24,15 +24,17 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # before JAX reads it; worker
 
 import jax
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # The same few cases each time, so that a crash is found again by its test's name alone.
-# --hypothesis-profile=thorough draws others, and many.
+# --hypothesis-profile=thorough draws others, and many; unshrunk looks for no simpler ones.
 SWEEP = {
     'deadline': None,
     'suppress_health_check': [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile('usual', max_examples=8, derandomize=True, database=None, **SWEEP)
+SAME = {'max_examples': 8, 'derandomize': True, 'database': None}
+settings.register_profile('usual', **SAME, **SWEEP)
+settings.register_profile('unshrunk', **SAME, **SWEEP, phases=(Phase.explicit, Phase.generate))
 settings.register_profile('thorough', max_examples=100, **SWEEP)
 settings.load_profile('usual')
 
