@@ -459,3 +459,23 @@ def test_without_more_words_a_kernel_visits_every_input(make):
     assert window((5, 6), 3) == window((5, 6), 3, 1, 'SAME')
     kernel, x, _ = arrays(layer, 2)
     np.testing.assert_array_equal(layer.linear(kernel, x), said.linear(kernel, x))
+
+
+def test_blocks_of_another_backend_are_taken_as_long_as_it_is_said(monkeypatch):
+    module = sys.modules[locally_connected.__module__]
+    monkeypatch.setattr(module, 'BLOCK_BYTES', {'cpu': 1})  # a row at a time; elsewhere all at once
+    layer = locally_connected(2, 3)((6, 5, 1))
+    kernel, x = jnp.zeros(layer.kernel_shape), jnp.zeros((1, *layer.in_shape))
+
+    def loops():
+        return 'scan' in str(jax.make_jaxpr(lambda kernel, x: layer.linear(kernel, x))(kernel, x))
+
+    assert loops()
+    with module.blocks_for('gpu'):
+        assert not loops()
+    assert loops()
+
+
+def test_a_window_may_be_asked_for_by_lists():
+    assert window([5, 4], [3, 2], [2, 1]) == window((5, 4), (3, 2), (2, 1))
+    assert hash(window([5, 4], [3, 2], [2, 1])) == hash(window((5, 4), (3, 2), (2, 1)))

@@ -297,6 +297,23 @@ def test_exact_inverses_of_a_linear_net_carry_displacements_by_w_inverse(x64):
     np.testing.assert_allclose(aux['feedback_loss'], 0, atol=1e-20)  # DTP keeps the noise
 
 
+def test_an_inverse_is_given_the_net_whose_top_has_the_auxiliary_units(x64):
+    widths = set()
+
+    def inverse(network, weights, l, y):
+        widths.add(network.out_shape)
+        return rules.target_propagation.inverse(network, weights, l, y)
+
+    p = problem(ao_sdtp(3, inverse=inverse))
+    close(p.updates(), p._replace(rule=ao_sdtp(3)).updates())
+    assert widths == {(CLASSES + 3,)}
+
+
+def test_without_auxiliary_units_there_is_no_projection():
+    network = feedforward(IN_SHAPE, HIDDEN, CLASSES)
+    assert init_weights(jax.random.key(0), network, sdtp())['fixed'] == ()
+
+
 def test_z_is_the_same_in_target_and_state():
     calls = []
 

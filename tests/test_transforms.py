@@ -15,7 +15,7 @@ def random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
-@pytest.mark.parametrize('shape', [(5, 3), (3, 5), (2, 4, 3)])
+@pytest.mark.parametrize('shape', [(5, 3), (3, 5), (4, 4), (2, 4, 3), (5, 2, 4)])
 def test_an_orthogonal_step_is_down_the_gradient_of_the_excess(x64, shape):
     kernel, bias = random(*shape), random(shape[-1])
 
@@ -44,13 +44,13 @@ def test_orthogonal_steps_end_at_orthonormal_columns(x64):
 
 
 def test_no_entry_crosses_zero():
-    kernel = jnp.array([[1.0, -1.0, 0.5, -0.5]])
-    steps = {'kernel': jnp.array([[-2.0, 0.5, -0.25, 3.0]]), 'bias': jnp.array([-9.0])}
+    kernel = jnp.array([[1.0, -1.0, 0.5, -0.5, 0.0]])
+    steps = {'kernel': jnp.array([[-2.0, 0.5, -0.25, 3.0, -1.0]]), 'bias': jnp.array([-9.0])}
     params = {'kernel': kernel, 'bias': jnp.array([1.0])}
     change = transforms.keeping_signs()
     found, _ = change.update(steps, change.init(params), params)
     new = optax.apply_updates(params, found)
-    np.testing.assert_array_equal(new['kernel'], [[0, -0.5, 0.25, 0]])
+    np.testing.assert_array_equal(new['kernel'], [[0, -0.5, 0.25, 0, -1]])  # 0 has no sign yet
     assert new['bias'] == -8
 
 
