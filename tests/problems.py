@@ -18,7 +18,7 @@ LAYERS = len(HIDDEN) + 1
 PAPERS = ('bp', 'fa', 'dfa', 'dtp', 'sdtp', 'ao_sdtp')  # the rules that are written out in tests
 HPARAMS = {
     'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8,
-    'beta': 0.5, 'gamma': 0.1,
+    'beta': 0.5, 'gamma': 0.1, 'pull': 1.2, 'shrink': 0.6, 'explore': 0.1,
 }  # fmt: skip
 
 # Equal arguments give the same object, so that the functions below compile once for all tests.

@@ -13,7 +13,7 @@ from bioprop import rules
 from bioprop.costs.products import flops
 from bioprop.losses import softmax_cross_entropy
 from bioprop.objective import objective
-from bioprop.rules.feedback_alignment import KINDS
+from bioprop.rules.direct_feedback import KINDS
 from bioprop.settings import published
 from experiments import benchmark
 from experiments.benchmarks import dfa, input, local, nets, photographs, plain, step, timing

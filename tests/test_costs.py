@@ -15,7 +15,7 @@ from bioprop.costs import trace
 from bioprop.layers import dense
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules.backpropagation import descend
-from bioprop.rules.feedback_alignment import KINDS
+from bioprop.rules.direct_feedback import KINDS
 from bioprop.training import optim
 from bioprop.training.learner import Learner
 from bioprop.training.step import train_step

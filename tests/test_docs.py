@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bioprop import diagnostics
+from experiments.pages import rules
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r'```(\w*)\n(.*?)```', re.DOTALL)
@@ -81,6 +82,12 @@ def test_the_table_of_diagnostics_has_them_all():
     assert re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE) == list(diagnostics.DIAGNOSTICS)
     assert '`cheap` (the first six' in text
     assert len(diagnostics.CHEAP) == 6
+
+
+def test_the_page_of_all_rules_is_what_the_catalogue_makes_it():
+    assert (ROOT / 'docs' / 'rules.md').read_text() == rules.page(
+        ROOT / 'results' / 'rules_mnist_fc.json'
+    )
 
 
 def test_the_reference_has_a_page_for_every_module(tmp_path):

@@ -19,8 +19,8 @@ ROOMS = {
     ),
     'experiments': (
         'benchmarks', 'analysis', 'drawing', 'pages', 'clusters', 'launch', 'table',
-        'benchmark', 'collect', 'diagnose', 'figures', 'insight', 'publish', 'report', 'search',
-        'sweep', 'table1', 'table2',
+        'benchmark', 'collect', 'diagnose', 'figures', 'insight', 'publish', 'report', 'rules',
+        'search', 'sweep', 'table1', 'table2',
     ),
 }  # fmt: skip
 MODULES = {

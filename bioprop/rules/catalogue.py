@@ -7,12 +7,29 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bioprop.rules.alignment import (
+    activation_alignment,
+    information_alignment,
+    symmetric_alignment,
+    weight_mirror,
+)
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
+from bioprop.rules.brainprop import brainprop
+from bioprop.rules.counter_current import counter_current
+from bioprop.rules.direct_feedback import dfa, drtp, shallow, sign_dfa
+from bioprop.rules.direct_kolen_pollack import direct_kolen_pollack, with_top_kernel
 from bioprop.rules.equilibrium_propagation import equilibrium_propagation
-from bioprop.rules.feedback_alignment import dfa, fa
-from bioprop.rules.kolen_pollack import kolen_pollack, with_forward_kernels
+from bioprop.rules.error_broadcast import error_broadcast
+from bioprop.rules.feedback_alignment import fa
+from bioprop.rules.forward_forward import forward_forward
+from bioprop.rules.kernel_feedback import with_forward_kernels
+from bioprop.rules.kolen_pollack import kolen_pollack
 from bioprop.rules.local_prediction import local_prediction, with_top_layer
+from bioprop.rules.pepita import pepita
+from bioprop.rules.perturbation import forward_gradient, node_perturbation, weight_perturbation
+from bioprop.rules.product_alignment import product_fa
+from bioprop.rules.sign_symmetry import brsf, frsf, usf, with_one_magnitude, with_true_magnitudes
 from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
@@ -36,6 +53,8 @@ class Entry(NamedTuple):
     published: tuple[Published, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})  # that it was made for, by their keys
     claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
+    demands: Mapping[str, Any] = MappingProxyType({})  # settings that it cannot do without
+    tied: bool = False  # whether its feedback must take the very steps of the weights
 
 
 def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +62,16 @@ def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **{f'feedback_{name}': value for name, value in settings.items()}}
 
 
+SIGNS = ('Liao, Leibo and Poggio 2016', 'Moskovitz, Litwin-Kumar and Abbott 2018')
+KUNIN, FRENKEL = ('Kunin et al. 2020',), ('Frenkel, Lefebvre and Bol 2021',)
+ALIGNED = {'transport': 'none', 'as_bp': with_forward_kernels}
 RATES = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
+
+
+def of_lenet(error: float) -> tuple[Published, ...]:
+    """A row of biotorch's table."""
+    return (Published('MNIST, LeNet, 100 epochs', error, 'biotorch'),)
+
 
 CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'bp': Entry(
@@ -55,12 +83,63 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'dtp': Entry(dtp, 'DTP', 'targets', ('Lee et al. 2015',), claims={'transport': 'top'}),
     'sdtp': Entry(sdtp, 'SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
     'ao_sdtp': Entry(ao_sdtp, 'AO-SDTP', 'targets', (BARTUNOV,), claims={'transport': 'none'}),
+    'usf': Entry(
+        usf, 'uSF', 'feedback', SIGNS, of_lenet(0.94), settings=RATES,
+        claims={'transport': 'signs', 'as_bp': with_one_magnitude},
+    ),
+    'brsf': Entry(
+        brsf, 'brSF', 'feedback', SIGNS, of_lenet(0.91), settings=RATES,
+        claims={'transport': 'signs'},
+    ),
+    'frsf': Entry(
+        frsf, 'frSF', 'feedback', SIGNS, of_lenet(0.97), settings=RATES,
+        claims={'transport': 'signs', 'as_bp': with_true_magnitudes},
+    ),
     'kolen_pollack': Entry(
         kolen_pollack, 'KP', 'feedback',
         ('Kolen and Pollack 1994', 'Akrout et al. 2019'),
         (Published('MNIST, 784-500-10, sigmoid, 400 epochs', 1.55, 'logs of Akrout et al. 2019'),),
-        settings=of_both(RATES | {'weight_decay': 0.1}),  # 1 / (lr * decay) steps to align
-        claims={'transport': 'none', 'local_feedback': False, 'as_bp': with_forward_kernels},
+        settings=RATES | {'weight_decay': 0.1},  # 1 / (lr * decay) steps to align
+        claims=ALIGNED | {'local_feedback': False}, tied=True,
+    ),
+    'weight_mirror': Entry(
+        weight_mirror, 'WM', 'feedback', ('Akrout et al. 2019',),
+        (Published('MNIST, 784-500-10, sigmoid, 400 epochs', 1.51, 'logs of Akrout et al. 2019'),),
+        settings=of_both(RATES), claims=ALIGNED,
+    ),
+    'symmetric_alignment': Entry(
+        symmetric_alignment, 'SA', 'feedback', KUNIN, settings=of_both(RATES), claims=ALIGNED
+    ),
+    'activation_alignment': Entry(
+        activation_alignment, 'AA', 'feedback', KUNIN, settings=of_both(RATES), claims=ALIGNED
+    ),
+    'information_alignment': Entry(
+        information_alignment, 'IA', 'feedback', KUNIN, settings=of_both(RATES), claims=ALIGNED
+    ),
+    'product_fa': Entry(
+        product_fa, 'PFA', 'feedback', ('Li and Benna 2024',),
+        settings={'optimizer': 'sgd', 'lr': 0.05, 'momentum': 0.9, 'weight_decay': 1e-3},
+        claims={'transport': 'none', 'local_feedback': False}, tied=True,
+    ),
+    'sign_dfa': Entry(
+        sign_dfa, 'sign DFA', 'direct', FRENKEL, settings=RATES, claims={'transport': 'none'}
+    ),
+    'drtp': Entry(
+        drtp, 'DRTP', 'direct', FRENKEL,
+        (Published('MNIST, fully connected, 100 epochs', 7.84, 'Kao and Hariharan 2024'),),
+        settings=RATES, claims={'transport': 'none'},
+    ),
+    'shallow': Entry(
+        shallow, 'shallow', 'direct', FRENKEL, settings=RATES, claims={'transport': 'none'}
+    ),
+    'direct_kolen_pollack': Entry(
+        direct_kolen_pollack, 'DKP', 'direct', ('Webster, Choi and Ahn 2021',),
+        settings=of_both(RATES), claims={'transport': 'none', 'as_bp': with_top_kernel},
+    ),
+    'error_broadcast': Entry(
+        error_broadcast, 'EBD', 'direct', ('Erdogan, Pehlevan and Erdogan 2025',),
+        settings=RATES | {'feedback_optimizer': 'sgd', 'feedback_lr': 1e-5},
+        claims={'transport': 'none'},
     ),
     'local_prediction': Entry(
         local_prediction, 'local pred', 'local',
@@ -68,6 +147,46 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         (Published('MNIST, 3x1024, jitter, 100 epochs', 0.68, 'Nokland and Eidnes 2019'),),
         settings=of_both(RATES),
         claims={'transport': 'none', 'as_bp': with_top_layer},
+    ),
+    'counter_current': Entry(
+        counter_current, 'CCL', 'local', ('Kao and Hariharan 2024',),
+        (Published('MNIST, fully connected, 100 epochs', 1.87, 'Kao and Hariharan 2024'),),
+        settings=of_both(RATES), claims={'transport': 'none', 'local_feedback': False},
+    ),
+    'pepita': Entry(
+        pepita, 'PEPITA', 'local', ('Dellaferrera and Kreiman 2022',),
+        (Published('MNIST, 1x1024, 100 epochs', 1.99, 'Dellaferrera and Kreiman 2022'),),
+        settings={'optimizer': 'sgd', 'lr': 0.1, 'momentum': 0.9}
+        | {'activation': 'relu', 'inputs': 'unit'},
+    ),
+    'brainprop': Entry(
+        brainprop, 'BrainProp', 'local', ('Pozzi, Bohte and Roelfsema 2020',),
+        (Published('MNIST, convolutions, 63 epochs', 0.69, 'Pozzi et al. 2020'),),
+        settings=RATES | {'loss': 'squared_error'}, claims={'transport': 'all'},
+    ),
+    'forward_forward': Entry(
+        forward_forward, 'FF', 'local', ('Hinton 2022',),
+        (
+            Published('MNIST, 4x2000, 60 epochs', 1.36, 'Hinton 2022'),
+            Published('MNIST, 3x1000, 100 epochs', 1.45, 'code of S. Lowe'),
+        ),
+        settings=of_both(RATES) | {'activation': 'relu', 'inputs': 'unit'},
+        demands={'activation': 'relu'},
+    ),
+    'forward_gradient': Entry(
+        forward_gradient, 'FG', 'perturbation', ('Baydin et al. 2022', 'Ren et al. 2022'),
+        (
+            Published('MNIST, mixer, weights', 9.25, 'Ren et al. 2022'),
+            Published('MNIST, mixer, activities', 3.24, 'Ren et al. 2022'),
+        ),
+        settings=RATES,
+    ),
+    'node_perturbation': Entry(
+        node_perturbation, 'NP', 'perturbation', ('Werfel, Xie and Seung 2005',), settings=RATES,
+        claims={'from_above': False},
+    ),
+    'weight_perturbation': Entry(
+        weight_perturbation, 'WP', 'perturbation', ('Werfel, Xie and Seung 2005',), settings=RATES
     ),
     'equilibrium_propagation': Entry(
         equilibrium_propagation, 'EP', 'energy',

@@ -8,39 +8,20 @@ learned: B_l comes to lie along W_l, and the rule to be backpropagation (Akrout 
 equations 16 and 17). The time that this takes is 1 / (lr * weight_decay) steps.
 """
 
-import jax
-
-from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Rule, forward_updates
+from bioprop.rules.kernel_feedback import descend_feedback, feedback_kernels, init_feedback
 
 
 def kolen_pollack() -> Rule:
     """Kolen-Pollack; B_l has the shape of W_l, is drawn like it and used through the transpose."""
 
     def init(key, network, forward):
-        drawn = [
-            {'kernel': layer.init_kernel(jax.random.fold_in(key, l))}
-            for l, layer in enumerate(network.layers)
-        ]
-        return (None, *drawn[1:]), ()
-
-    def feedback_kernels(network, weights):
-        return tuple(own and own['kernel'] for own in weights['feedback'])
-
-    def signals(network, weights, states, context):
-        kernels = feedback_kernels(network, weights)
-        return descend(network, kernels, states, context.error(states))
+        return init_feedback(key, network), ()
 
     def updates(network, weights, states, context):
-        deltas = signals(network, weights, states, context)
+        deltas = descend_feedback(network, weights, states, context)
         forward = forward_updates(network, weights['forward'], states, deltas)
         feedback = (None, *({'kernel': update['kernel']} for update in forward[1:]))
         return {'forward': forward, 'feedback': feedback}
 
-    return Rule(init, signals, updates=updates, feedback_kernels=feedback_kernels)
-
-
-def with_forward_kernels(problem):
-    """The problem in which B_l = W_l: there the rule is backpropagation."""
-    kernels = [{'kernel': params['kernel']} for params in problem.weights['forward']]
-    return problem._replace(weights=problem.weights | {'feedback': (None, *kernels[1:])})
+    return Rule(init, descend_feedback, updates=updates, feedback_kernels=feedback_kernels)

@@ -7,7 +7,9 @@ from bioprop.losses import Loss
 from bioprop.networks import parameter_count
 from bioprop.records.provenance import hardware
 from bioprop.records.writers import Record, clock
+from bioprop.rules import entry
 from bioprop.running.run import Call
+from bioprop.settings.tied import too_short
 from bioprop.training.learner import Learner
 from bioprop.training.parallel import available
 
@@ -150,6 +152,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         if diagnosis
         else []
     )
+    short = entry(config['rule']).tied and too_short(config, run.last_step)
     return [
         ('devices', hardware() + (f', {config["parallel"]}' if len(available()) > 1 else '')),
         ('data', f'{config["dataset"]}: {sizes}{augmented}'),
@@ -160,6 +163,7 @@ def banner(config, run, state, workdir, position) -> list[tuple[str, Any]]:
         ('precision', config['precision']),
         *measured,
         ('steps', f'{steps:,} an epoch, {run.last_step:,} in {config["epochs"]} epochs'),
+        *([('mind', short)] if short else []),
         ('workdir', f'{workdir} ({f"resumed at step {position:,}" if position else "new"})'),
     ]
 

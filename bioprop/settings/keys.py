@@ -95,9 +95,9 @@ def _defaults() -> ConfigDict:
     return config
 
 
-_DEFAULTS = _defaults()
-KINDS = {key: _DEFAULTS.get_type(key) for key in _DEFAULTS}
-OPEN = {key for key, value in _DEFAULTS.items() if value is None}
+DEFAULTS = _defaults()
+KINDS = {key: DEFAULTS.get_type(key) for key in DEFAULTS}
+OPEN = {key for key, value in DEFAULTS.items() if value is None}
 
 
 class Config(ConfigDict):

@@ -13,6 +13,7 @@ from bioprop.layers import ACTIVATIONS
 from bioprop.losses import LOSSES
 from bioprop.settings import published
 from bioprop.settings.keys import KINDS, OPTIONS, SIDES, Config, keys_of, whole
+from bioprop.settings.tied import tie
 from bioprop.training.images import INPUTS
 from bioprop.training.optim import OPTIMIZERS
 from bioprop.training.parallel import MODES
@@ -64,6 +65,14 @@ def resolve(config: Config) -> dict[str, Any]:
         resolved[name] = default if resolved.get(name) is None else resolved[name]
     rule = make_rule(resolved)
     _fill(resolved, rule)
+    entry = rules.entry(resolved['rule'])
+    for key, value in entry.demands.items():
+        if resolved[key] != value:
+            raise UserError(
+                f'rule {resolved["rule"]!r} is made for {key}={value}, not {resolved[key]!r}'
+            )
+    if entry.tied:
+        tie(resolved)
     if rule.updates:  # the network alone tells whether it has feedback weights: see make_learner
         _require(resolved, rule, ('forward',))
     else:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bioprop.rules import Rule
+from bioprop.rules import Rule, entry
 from bioprop.settings import published, resolve
+from bioprop.settings.tied import STEPS
 from bioprop.studies.study import Config, Plan, Result
 
 
@@ -92,7 +93,7 @@ def draw(config: Config, domain: Domain, number: int, seed: int) -> Config:
     """Configuration `number` of a search: 0 is `config` itself, the others are drawn.
 
     Drawn are those of its hyperparameters that the domain has. The feedback's optimiser draws from
-    the domain of the forward one where it has none of its own.
+    the domain of the forward one where it has none of its own; that of a tied rule follows.
     """
     if number == 0:
         return config
@@ -102,6 +103,8 @@ def draw(config: Config, domain: Domain, number: int, seed: int) -> Config:
         spread = domain.get(name) or domain.get(name.removeprefix('feedback_'))
         if spread:
             drawn[name] = spread.draw(random)
+    if entry(config['rule']).tied:
+        drawn |= {f'feedback_{name}': drawn[name] for name in STEPS}
     return drawn
 
 

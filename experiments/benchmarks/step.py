@@ -73,6 +73,12 @@ def rule_products(rule: str, net: Net, batch_size: int) -> list[products.Product
     return trace.trace_step(made, (tuple(made.optimizers),), batch_size, HPARAMS).products
 
 
+def work_in_bp(rule: str, net: Net, batch_size: int = 100) -> float:
+    """The operations of a step's products, in those of backpropagation."""
+    ours, theirs = (products.flops(rule_products(name, net, batch_size)) for name in (rule, 'bp'))
+    return ours / theirs
+
+
 def parameters(net: Net) -> int:
     """Forward weights of the net, biases included."""
     return networks.parameter_count(jax.eval_shape(net.network.init, jax.random.key(0)))

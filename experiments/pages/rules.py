@@ -1,0 +1,84 @@
+"""The page of all rules: what each is, what it costs, what was published of it and what we have."""
+
+import inspect
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import tabulate
+
+from bioprop import rules
+from bioprop.rules import CATALOGUE, Entry
+from experiments.benchmarks.nets import paper_net
+from experiments.benchmarks.step import work_in_bp
+
+NET = 'mnist_fc'
+TRANSPORT = {'none': 'nothing', 'top': 'W_L', 'signs': 'signs of W', 'all': 'W'}
+INTRODUCTION = """# The rules
+
+Made by `python -m experiments.rules` from `bioprop/rules/catalogue.py`, the docstrings of the rules
+and `{results}`.
+
+*transports* says which forward weights the signals of hidden layers use, for given activities, as
+`check_rule` finds; *products* the work of a training step on MNIST's 5 x 256 net, in those of
+backpropagation; *published* an error that was read in its source, on the net named there; *ours*
+the test error at the best validation epoch on MNIST, one seed, by the command below.
+"""
+
+
+def page(results: Path) -> str:
+    """The page, in Markdown; results is a file of `experiments.collect`, or none yet."""
+    runs = json.loads(results.read_text()) if results.exists() else []
+    ours = {run['summary']['rule']: run for run in runs}
+    told = [_row(name, entry, ours.get(name)) for name, entry in CATALOGUE.items()]
+    table = tabulate.tabulate(told, headers='keys', tablefmt='github', disable_numparse=True)
+    described = itertools.groupby(
+        sorted(CATALOGUE, key=_first_of_file), lambda name: sys.modules[_file(name)]
+    )
+    parts = [_section(module, list(names)) for module, names in described]
+    commands = [f'    {run["command"]}' for run in runs]
+    introduction = INTRODUCTION.format(results=f'results/{results.name}')
+    return '\n\n'.join([introduction.strip(), table, *parts, *_commands(commands)]) + '\n'
+
+
+def _row(name: str, entry: Entry, run: dict | None) -> dict[str, str]:
+    published = [f'{each.error} ({each.task}; {each.source})' for each in entry.published]
+    return {
+        'rule': entry.label,
+        '`rule=`': f'`{name}`',
+        'family': entry.family,
+        'transports': TRANSPORT.get(entry.claims.get('transport'), ''),
+        'products': f'{work_in_bp(name, paper_net(NET)):.2f}',
+        'published (%)': '; '.join(published),
+        'ours (%)': f'{run["summary"]["test_error_at_best_validation"]:.2f}' if run else '',
+    }
+
+
+def _file(name: str) -> str:
+    """The module that a rule is in."""
+    return CATALOGUE[name].make.__module__
+
+
+def _first_of_file(name: str) -> int:
+    """Files come in the order of their first rules."""
+    return next(place for place, other in enumerate(CATALOGUE) if _file(other) == _file(name))
+
+
+def _section(module, names: list[str]) -> str:
+    title, _, text = inspect.cleandoc(module.__doc__).partition('\n\n')
+    lines = [f'* `{name}`: {" ".join(_said(name).split())}' for name in names]
+    sources = sorted({source for name in names for source in CATALOGUE[name].sources})
+    block = f'```\n{text}\n```\n\n' if text.strip() else ''
+    return f'## {title}\n\n{block}' + '\n'.join(lines) + f'\n\nSources: {"; ".join(sources)}.'
+
+
+def _said(name: str) -> str:
+    """A constructor's docstring, with its options."""
+    options = ', '.join(f'{key}={value!r}' for key, value in rules.options(name).items())
+    doc = inspect.getdoc(CATALOGUE[name].make)
+    return f'{doc} Options: `{options}`.' if options else doc
+
+
+def _commands(lines: list[str]) -> list[str]:
+    return ['## Commands of our numbers', '\n'.join(lines)] if lines else []
