@@ -285,7 +285,7 @@ def test_a_config_names_it():
         fixed[feedback] = rules.init_weights(jax.random.key(0), network, rule)['fixed']
     assert [b.shape for b in fixed['stored'][:-1]] == [(width, CLASSES) for width in HIDDEN]
     assert [b.shape for b in fixed['regenerated'][:-1]] == [()] * len(HIDDEN)
-    with pytest.raises(UserError, match="feedback belongs to dfa.*, not to rule 'fa'"):
+    with pytest.raises(UserError, match=r"feedback belongs to dfa.*, not to rule 'fa'"):
         resolve(paper('mnist', 'fa', 'feedback=regenerated'))
     with pytest.raises(UserError, match="no feedback 'regenerate'; did you mean 'regenerated'"):
         resolve(paper('mnist', 'dfa', 'feedback=regenerate'))
