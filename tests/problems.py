@@ -16,6 +16,8 @@ from bioprop.rules import Context, Rule, infer
 IN_SHAPE, HIDDEN, CLASSES, BATCH = (4, 3, 1), (7, 6, 5), 4, 6
 LAYERS = len(HIDDEN) + 1
 PAPERS = ('bp', 'fa', 'dfa', 'dtp', 'sdtp', 'ao_sdtp')  # the rules that are written out in tests
+# One at least of every way to be a rule: by signals, a feedback loss, updates, inference.
+WAYS = (*PAPERS, 'kolen_pollack', 'local_prediction', 'equilibrium_propagation')
 HPARAMS = {
     'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8,
     'beta': 0.5, 'gamma': 0.1, 'pull': 1.2, 'shrink': 0.6, 'explore': 0.1,

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from problems import PAPERS
 from test_stream import write_photos
 
-from bioprop.rules import RULES
 from bioprop.training.parallel import MODES
 
 pytestmark = pytest.mark.usefixtures('x64')  # what is read back, too
@@ -220,7 +220,7 @@ def test_two_processes_told_to_end_save_at_one_step_and_go_on(photos, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('rule', sorted(RULES))
+@pytest.mark.parametrize('rule', PAPERS)
 def test_the_reduced_imagenet_net_is_the_same_everywhere(rule, tmp_path):
     """On a copy of imagenet2012 in TFDS_DATA_DIR: every rule, devices, processes, a kill."""
     data_dir = os.environ.get('TFDS_DATA_DIR', '')
