@@ -25,8 +25,9 @@ def halves(p):
     return [written(p.batch['image'], label) for label in (own, wrong)]
 
 
-@pytest.mark.parametrize('net', NETS)
-@pytest.mark.parametrize('goodness', ['high', 'low'])
+@pytest.mark.parametrize(
+    ('net', 'goodness'), [('fc', 'high'), ('lc', 'high'), ('conv', 'high'), ('fc', 'low')]
+)
 def test_hidden_layers_descend_the_losses_of_their_goodness(net, goodness, x64):
     p = made(net, goodness=goodness)
     sign = 1 if goodness == 'high' else -1
@@ -78,8 +79,9 @@ def test_wrong_labels_are_wrong_and_drawn_evenly():
     assert np.all(np.abs(found - expected) <= 4.9 * np.sqrt(expected * (1 - expected) / count))
 
 
-@pytest.mark.parametrize('net', NETS)
-@pytest.mark.parametrize('goodness', ['high', 'low'])
+@pytest.mark.parametrize(
+    ('net', 'goodness'), [('fc', 'high'), ('lc', 'high'), ('conv', 'high'), ('fc', 'low')]
+)
 def test_an_image_is_read_by_trying_every_label(net, goodness, x64):
     p = made(net, goodness=goodness)
     logits = []
