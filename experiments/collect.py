@@ -9,7 +9,8 @@ from pathlib import Path
 from absl import app, flags
 
 from bioprop.errors import UserError, fail
-from bioprop.records.frames import config_of, lines
+from bioprop.records.earlier import by_todays_names
+from bioprop.records.frames import lines
 from bioprop.records.paths import local
 from bioprop.records.writers import write_json
 from bioprop.running.report import evaluations
@@ -25,8 +26,8 @@ def collect(workdir: Path) -> dict:
         raise UserError(
             f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.'
         )
-    run, config = json.loads((workdir / 'config.json').read_text()), config_of(workdir)
-    last = evaluations(lines(workdir))[-1]
+    run, last = json.loads((workdir / 'config.json').read_text()), evaluations(lines(workdir))[-1]
+    config = by_todays_names(run['config'])
     here = ('--workdir', '--config.data_dir')
     given = ' '.join(flag for flag in run['overrides'] if not flag.startswith(here))
     return {

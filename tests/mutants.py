@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 EQUIVALENT = Path(__file__).with_name('mutants_equivalent.txt')
 SECONDS = 900  # after which tests count as failed: they never end
 KEEN = 10  # tests that are asked before the rest
+RULES = ('test_rules', 'test_catalogue')
 LOCAL = ('test_local', 'test_linen', 'test_networks', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
@@ -49,25 +50,19 @@ GUARDS = {
     'bioprop/rules/__init__.py': ('test_catalogue', 'test_config', 'test_own_net'),
     'bioprop/rules/alignment.py': ('test_alignment', 'test_testing'),
     'bioprop/rules/backpropagation.py': ('test_rules', 'test_objective'),
-    'bioprop/rules/base.py': (
-        'test_rules',
-        'test_catalogue',
-        'test_own_net',
-        'test_step',
-        'test_testing',
-    ),
+    'bioprop/rules/base.py': (*RULES, 'test_own_net', 'test_step', 'test_testing'),
     'bioprop/rules/brainprop.py': ('test_brainprop', 'test_testing'),
     'bioprop/rules/counter_current.py': ('test_counter_current', 'test_testing'),
     'bioprop/rules/direct_feedback.py': (
         'test_direct_feedback',
         'test_dfa_blocks',
-        'test_rules',
+        *RULES,
         'test_diagnostics',
     ),
     'bioprop/rules/direct_kolen_pollack.py': ('test_direct_feedback', 'test_testing'),
     'bioprop/rules/equilibrium_propagation.py': ('test_catalogue', 'test_equilibrium_propagation'),
     'bioprop/rules/error_broadcast.py': ('test_direct_feedback', 'test_testing'),
-    'bioprop/rules/feedback_alignment.py': ('test_rules', 'test_catalogue', 'test_diagnostics'),
+    'bioprop/rules/feedback_alignment.py': (*RULES, 'test_diagnostics'),
     'bioprop/rules/forward_forward.py': ('test_forward_forward', 'test_testing'),
     'bioprop/rules/kernel_feedback.py': ('test_kolen_pollack', 'test_testing'),
     'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_testing'),
@@ -79,7 +74,7 @@ GUARDS = {
     'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
     'bioprop/rules/sign_symmetry.py': ('test_sign_symmetry', 'test_testing'),
     'bioprop/rules/tangents.py': ('test_perturbation', 'test_testing'),
-    'bioprop/rules/target_propagation.py': ('test_rules', 'test_catalogue', 'test_diagnostics'),
+    'bioprop/rules/target_propagation.py': (*RULES, 'test_diagnostics'),
     'bioprop/rules/transforms.py': ('test_transforms', 'test_step'),
 }
 OPERATORS = {

@@ -73,9 +73,6 @@ def information_alignment() -> Rule:
 def _aligned(scalar: Callable, shrink: Hyperparameter = SHRINK) -> Rule:
     """scalar: (layer, B_l, W_l, h_{l-1}, noise like it, pull, shrink) -> R_l."""
 
-    def init(key, network, forward):
-        return init_feedback(key, network), ()
-
     def feedback_loss(network, weights, states, context):
         """R_2 + ... + R_L."""
         forward, states = jax.lax.stop_gradient((weights['forward'], states))
@@ -89,7 +86,7 @@ def _aligned(scalar: Callable, shrink: Hyperparameter = SHRINK) -> Rule:
         )  # fmt: skip
 
     return Rule(
-        init, descend_feedback, feedback_loss,
+        init_feedback, descend_feedback, feedback_loss,
         hparams=(PULL, shrink), feedback_kernels=feedback_kernels,
     )  # fmt: skip
 

@@ -168,7 +168,7 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         forward_forward, 'FF', 'local', ('Hinton 2022',),
         (
             Published('MNIST, 4x2000, 60 epochs', 1.36, 'Hinton 2022'),
-            Published('MNIST, 3x1000, 100 epochs', 1.45, 'code of S. Lowe'),
+            Published('MNIST, 3x1000, 100 epochs', 1.45, 'loeweX/Forward-Forward'),
         ),
         settings=of_both(RATES) | {'activation': 'relu', 'inputs': 'unit'},
         demands={'activation': 'relu'},

@@ -23,9 +23,6 @@ SCALE = Hyperparameter('scale', 256.0, 16.0, 1024.0, log=True, least=0)
 def counter_current() -> Rule:
     """Counter-current learning; V_l has the shape of W_l and no bias."""
 
-    def init(key, network, forward):
-        return init_feedback(key, network), ()
-
     def excess(states, context, l, b):
         """(h_l b_l^T - Y, the factor of layer l, b_l as rows)."""
         h, b = states[l].reshape(len(states[l]), -1), b.reshape(len(b), -1)
@@ -47,7 +44,9 @@ def counter_current() -> Rule:
             loss += factor / 2 * jnp.sum(jnp.square(differences)) / len(states[0])
         return loss
 
-    return Rule(init, signals, feedback_loss, hparams=(SCALE,), feedback_kernels=feedback_kernels)
+    return Rule(
+        init_feedback, signals, feedback_loss, hparams=(SCALE,), feedback_kernels=feedback_kernels
+    )
 
 
 def descended(network, weights):

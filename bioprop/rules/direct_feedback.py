@@ -3,7 +3,7 @@
     delta_l = B_l t,   l < L        delta_L = dL/dh_L
 
     dfa        t = dL/dh_L            direct feedback alignment (Nokland 2016)
-    sign_dfa   t = sign(dL/dh_L)      (Frenkel, Lefebvre and Bol 2021, section 2)
+    sign_dfa   t = sign(dL/dh_L)      (Frenkel, Lefebvre and Bol 2021)
     drtp       t = y, the label       direct random target projection (the same paper); as in its
                                       code without a minus, and alike for all examples of a class
 

@@ -21,12 +21,17 @@ def direct_kolen_pollack() -> Rule:
 
     def updates(network, weights, states, context):
         error = context.error(states)
-        learned = [{'kernel': h.reshape(len(h), -1).T @ error / len(h)} for h in states[1:-1]]
+        learned = [{'kernel': correlation(h, error)} for h in states[1:-1]]
         deltas = send(network, weights, states, context)
         forward = forward_updates(network, weights['forward'], states, deltas)
         return {'forward': forward, 'feedback': (*learned, None)}
 
     return Rule(init_direct, send, updates=updates)
+
+
+def correlation(h, error):
+    """The mean of h (x) error over the batch, (units, outputs)."""
+    return h.reshape(len(h), -1).T @ error / len(h)
 
 
 def init_direct(key, network, forward):

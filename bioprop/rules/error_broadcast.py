@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from bioprop.rules.base import Rule
-from bioprop.rules.direct_kolen_pollack import init_direct, send
+from bioprop.rules.direct_kolen_pollack import correlation, init_direct, send
 
 
 def error_broadcast() -> Rule:
@@ -25,9 +25,8 @@ def error_broadcast() -> Rule:
         states, loss = stop_gradient(states), 0.0
         error = context.error(states)
         for own, h in zip(weights['feedback'][:-1], states[1:-1], strict=True):
-            correlation = h.reshape(len(h), -1).T @ error / len(h)
             kernel = own['kernel']
-            loss += jnp.sum(jnp.square(kernel)) / 2 - jnp.sum(kernel * correlation)
+            loss += jnp.sum(jnp.square(kernel)) / 2 - jnp.sum(kernel * correlation(h, error))
         return loss
 
     return Rule(init_direct, send, feedback_loss)

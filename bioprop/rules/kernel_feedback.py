@@ -8,13 +8,13 @@ import jax
 from bioprop.rules.backpropagation import descend
 
 
-def init_feedback(key, network):
-    """B_2, ..., B_L as feedback weights, each drawn like its W_l."""
+def init_feedback(key, network, forward):
+    """`init` of a rule: B_2, ..., B_L as feedback weights, each drawn like its W_l."""
     drawn = [
         {'kernel': layer.init_kernel(jax.random.fold_in(key, l))}
         for l, layer in enumerate(network.layers)
     ]
-    return (None, *drawn[1:])
+    return (None, *drawn[1:]), ()
 
 
 def feedback_kernels(network, weights):

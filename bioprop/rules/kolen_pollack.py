@@ -15,13 +15,10 @@ from bioprop.rules.kernel_feedback import descend_feedback, feedback_kernels, in
 def kolen_pollack() -> Rule:
     """Kolen-Pollack; B_l has the shape of W_l, is drawn like it and used through the transpose."""
 
-    def init(key, network, forward):
-        return init_feedback(key, network), ()
-
     def updates(network, weights, states, context):
         deltas = descend_feedback(network, weights, states, context)
         forward = forward_updates(network, weights['forward'], states, deltas)
         feedback = (None, *({'kernel': update['kernel']} for update in forward[1:]))
         return {'forward': forward, 'feedback': feedback}
 
-    return Rule(init, descend_feedback, updates=updates, feedback_kernels=feedback_kernels)
+    return Rule(init_feedback, descend_feedback, updates=updates, feedback_kernels=feedback_kernels)

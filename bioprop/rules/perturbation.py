@@ -8,7 +8,7 @@
 v and u are standard normal, so that on average each is the gradient; the noise of one draw grows
 with the number of weights or of units, and rates must fall with it. In the second and third the top
 layer learns by its own error. Ren et al. perturb what enters the activation; here it is what leaves
-it, of which the rules' signals are made.
+it, of which the rules' signals are made. Werfel, Xie and Seung (2005) are cited from memory.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,10 @@ from bioprop.errors import UserError
 from bioprop.settings.keys import DEFAULTS, OPTIONS
 
 STEPS = ('optimizer', 'lr', *OPTIONS, 'weight_decay', 'decay')
-LEFT = ('schedule', 'clip', 'feedback_clip', 'feedback_steps', 'feedback_passes')
+LEFT = (
+    'schedule', 'clip', 'feedback_clip', 'feedback_steps', 'feedback_passes',
+    'feedback_pretraining',
+)  # fmt: skip
 TIMES = 5  # of 1 / (lr * weight_decay) steps, in which feedback comes to lie along the weights
 
 
@@ -20,7 +23,7 @@ def tie(resolved: dict[str, Any]) -> None:
     which are each by the norm of their side.
     """
     told = f'the feedback of rule {resolved["rule"]!r} must take the steps of the weights'
-    for name in (*LEFT, 'feedback_pretraining'):
+    for name in LEFT:
         if resolved[name] != DEFAULTS[name]:
             raise UserError(f'{told}: leave {name} at {DEFAULTS[name]!r}')
     for name in STEPS:
