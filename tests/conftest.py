@@ -4,6 +4,7 @@ What one process of a test run has compiled, the others read: workers, and the p
 start. Their cache is a folder of that run alone, unless JAX_COMPILATION_CACHE_DIR names one.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ settings.register_profile('unshrunk', **SAME, **SWEEP, phases=(Phase.explicit, P
 settings.register_profile('thorough', max_examples=100, **SWEEP)
 settings.load_profile('usual')
 
+gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects, and hardly any garbage
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

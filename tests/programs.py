@@ -15,15 +15,44 @@ FORKS = multiprocessing.get_context('forkserver')
 FORKS.set_forkserver_preload(['bioprop.main'])
 
 
+class Started:
+    """A run of `python -m bioprop.main ARGUMENTS`, with what `subprocess.Popen` has for it."""
+
+    def __init__(self, *arguments: str, **environment: str):
+        self.args = arguments
+        self._folder = tempfile.TemporaryDirectory()
+        self._places = [os.path.join(self._folder.name, name) for name in ('out', 'err')]
+        self._process = FORKS.Process(target=_main, args=(arguments, environment, *self._places))
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, minus the signal that ended it, or None while it runs."""
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def send_signal(self, number: int) -> None:
+        """To a run that has not ended."""
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has printed, once it has ended. Raises TimeoutExpired if it has not by then."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return tuple(Path(place).read_text() for place in self._places)
+
+
 def run_main(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """What `python -m bioprop.main ARGUMENTS` printed, and its exit status."""
-    with tempfile.TemporaryDirectory() as folder:
-        places = [os.path.join(folder, name) for name in ('out', 'err')]
-        process = FORKS.Process(target=_main, args=(arguments, environment, *places))
-        process.start()
-        process.join()
-        printed = [Path(place).read_text() for place in places]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *printed)
+    started = Started(*arguments, **environment)
+    printed = started.communicate()
+    return subprocess.CompletedProcess(arguments, started.returncode, *printed)
 
 
 def _main(arguments, environment, *places):
@@ -34,5 +63,16 @@ def _main(arguments, environment, *places):
 
     os.chdir(ROOT)
     os.environ.update(environment)
+    _configure(environment)
     sys.argv = ['bioprop.main', *arguments]
     run(main.main)
+
+
+def _configure(environment):
+    """JAX has read its variables when it was imported; these are given anew."""
+    import jax
+
+    for name, value in environment.items():
+        if name.startswith('JAX_'):
+            kind = type(jax.config.values[name.lower()])
+            jax.config.update(name.lower(), kind(int(value)) if kind in (bool, int) else value)

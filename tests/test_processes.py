@@ -6,7 +6,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,12 +14,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from problems import PAPERS
+from programs import Started
 from test_stream import write_photos
 
 from bioprop.training.parallel import MODES
 
 pytestmark = pytest.mark.usefixtures('x64')  # what is read back, too
-ROOT = Path(__file__).parent.parent
 SPLITS = {'train': (40, 32), 'validation': (6, 5)}  # examples in each file
 TIMES = ('seconds', 'examples_per_second')
 
@@ -40,8 +39,8 @@ PHOTOS = (
 )  # fmt: skip
 IN_MEMORY = (
     '--config.dataset=mnist_mini', '--config.net=conv', '--config.hidden=((3,4,3),16)',
-    '--config.batch_size=200', '--config.epochs=1', '--config.augment=True',
-    '--config.schedule=alternating', '--config.diagnostics=signal', '--config.diagnostics_every=9',
+    '--config.batch_size=400', '--config.epochs=1', '--config.augment=True',
+    '--config.schedule=alternating', '--config.diagnostics=signal', '--config.diagnostics_every=5',
 )  # fmt: skip
 # A quarter of the channels of the ImageNet net, on images of 64 pixels.
 STAND_IN = (
@@ -53,18 +52,11 @@ STAND_IN = (
 
 def start(data_dir, workdir, *options, devices=1, config='imagenet_ao_sdtp', settings=PHOTOS):
     """Starts main on a small net, in double precision."""
-    command = [
-        sys.executable, '-m', 'bioprop.main', f'--config=configs/{config}.py',
-        f'--workdir={workdir}', f'--config.data_dir={data_dir}', *settings,
-        '--config.checkpoint_seconds=0', *options,
-    ]  # fmt: skip
-    environment = os.environ | {
-        'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_ENABLE_X64': '1',
-        'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-    }  # fmt: skip
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return Started(
+        f'--config=configs/{config}.py', f'--workdir={workdir}', f'--config.data_dir={data_dir}',
+        *settings, '--config.checkpoint_seconds=0', *options,
+        JAX_PLATFORMS='cpu', JAX_NUM_CPU_DEVICES=str(devices), JAX_ENABLE_X64='1',
+        JAX_DISABLE_MOST_OPTIMIZATIONS='1',
     )  # fmt: skip
 
 
@@ -212,7 +204,7 @@ def test_told_to_end_it_saves_and_goes_on_bit_for_bit(calm, photos, tmp_path):
 
 
 def test_two_processes_told_to_end_save_at_one_step_and_go_on(photos, tmp_path):
-    long = (*LONG, '--config.epochs=15')  # they are slow: they wait for one another in each step
+    long = (*LONG, '--config.epochs=8')  # they are slow: they wait for one another in each step
     finish(start(photos, tmp_path / 'calm', *long))
     tell_to_end(tmp_path / 'run', *start_two(photos, tmp_path / 'run', *long))
     finish(*start_two(photos, tmp_path / 'run', *long))

@@ -5,19 +5,17 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from programs import Started, run_main
 
 from bioprop.records.checkpoint import Checkpoints
 
-ROOT = Path(__file__).parent.parent
-QUICK = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster
+QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # compiles faster
 TIMES = ('seconds', 'examples_per_second')
 
 
@@ -31,12 +29,12 @@ CONFIGS = {
 }
 
 
-def command(workdir, kind):
+def arguments(workdir, kind):
     return [
-        sys.executable, '-m', 'bioprop.main', f'--config=configs/{CONFIGS[kind]}',
-        f'--workdir={workdir}', '--config.dataset=mnist_mini', '--config.hidden=(32,32,32)',
-        '--config.epochs=3', '--config.batch_size=50', '--config.steps_per_call=30',
-        '--config.checkpoint_seconds=0', f'--config.augment={kind != "parallel"}',
+        f'--config=configs/{CONFIGS[kind]}', f'--workdir={workdir}',
+        '--config.dataset=mnist_mini', '--config.hidden=(32,32,32)', '--config.epochs=3',
+        '--config.batch_size=50', '--config.steps_per_call=30', '--config.checkpoint_seconds=0',
+        f'--config.augment={kind != "parallel"}',
     ]  # fmt: skip
 
 
@@ -79,7 +77,8 @@ def outcome(workdir):
 @pytest.mark.parametrize('kind', CONFIGS)
 def test_killed_and_resumed_equals_never_killed(tmp_path, kind):
     calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
-    subprocess.run(command(calm, kind), cwd=ROOT, env=QUICK, check=True, capture_output=True)
+    done = run_main(*arguments(calm, kind), **QUICK)
+    assert done.returncode == 0, done.stderr
     total = len((calm / 'metrics.jsonl').read_text().splitlines())
 
     # Two kills at random; in the alternating schedule one in each of the first epoch's passes.
@@ -88,13 +87,11 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, kind):
     if kind == 'alternating':
         kills = [dice.randrange(1, 3), dice.randrange(4, 6)]
     for reached in kills:
-        with subprocess.Popen(
-            command(stormy, kind), cwd=ROOT, env=QUICK, stdout=subprocess.DEVNULL
-        ) as run:
-            kill_when(run, stormy, reached, dice.uniform(0, 0.02))
-    done = subprocess.run(
-        command(stormy, kind), cwd=ROOT, env=QUICK, capture_output=True, text=True
-    )
+        run = Started(*arguments(stormy, kind), **QUICK)
+        kill_when(run, stormy, reached, dice.uniform(0, 0.02))
+        run.communicate()
+        assert run.returncode == -signal.SIGKILL
+    done = run_main(*arguments(stormy, kind), **QUICK)
     assert done.returncode == 0, done.stderr
     assert 'resumed at step' in done.stdout
 
@@ -116,14 +113,14 @@ def test_full_disk_stops_with_a_message_and_loses_nothing(tmp_path):
     disk = tmp_path / 'disk'
     small_disk(disk, 4)
     try:
-        run = command(disk / 'run', 'alternating')
+        run = arguments(disk / 'run', 'alternating')
         (disk / 'ballast').write_bytes(bytes(2_000_000))
-        done = subprocess.run(run, cwd=ROOT, env=QUICK, capture_output=True, text=True)
+        done = run_main(*run, **QUICK)
         assert done.returncode == 1
         assert done.stderr.strip().startswith('bioprop: the disk of')
         assert 'Traceback' not in done.stderr
         subprocess.run(['mount', '-o', 'remount,size=64M', disk], check=True)
-        done = subprocess.run(run, cwd=ROOT, env=QUICK, capture_output=True, text=True)
+        done = run_main(*run, **QUICK)
         assert done.returncode == 0, done.stderr
     finally:
         subprocess.run(['umount', disk], check=True)
