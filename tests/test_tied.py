@@ -1,4 +1,4 @@
-"""Rules whose feedback must take the steps of the weights; what others cannot do without."""
+"""What the settings of the catalogue's rules have to be, and where they come from."""
 
 import pytest
 
@@ -70,3 +70,20 @@ def test_what_a_rule_cannot_do_without_is_demanded():
         UserError, match="'forward_forward' is made for activation=relu, not 'tanh'"
     ):
         config('forward_forward', activation='tanh')
+
+
+def test_rates_of_the_catalogue_are_those_of_its_optimiser():
+    """Under another one they say nothing; what the rule decays stays."""
+    adam, sgd = config('sign_dfa'), config('sign_dfa', optimizer='sgd', lr=0.1)
+    assert (adam['lr'], adam['beta1'], adam['eps']) == (1e-3, 0.9, 1e-8)
+    assert (sgd['lr'], sgd['beta1'], sgd['eps'], sgd['momentum']) == (0.1, None, None, None)
+    with pytest.raises(UserError, match='no value of lr, beta1, beta2, eps for this'):
+        config('product_fa', optimizer='adam')
+    rates = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
+    other = config('product_fa', optimizer='adam', **rates)
+    assert (other['momentum'], other['weight_decay']) == (None, 1e-3)
+
+
+def test_a_rate_that_is_given_comes_before_that_of_the_catalogue():
+    assert config('sign_dfa', lr=0.5)['lr'] == 0.5
+    assert config('kolen_pollack', weight_decay=0.0)['weight_decay'] == 0

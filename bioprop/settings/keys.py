@@ -132,7 +132,7 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
 
     arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
     sets the same keys as --config.key=value, and a rule in it takes the place of `rule`. The keys
-    of the rule are there, open. Raises UserError for a value that is not of its kind, and for a
+    of the rule are there, open, like its rates. Raises UserError for a value that is not of its kind, and for a
     rule that is nowhere.
     """
     split = re.split(r',(?=[\w.]+=)', arguments) if arguments else ()
@@ -145,7 +145,8 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
         )
     config = Config(_defaults())
     config.update(dict.fromkeys(keys_of(rule)) | {'dataset': dataset, 'rule': rule})
-    config.update(OF_SETS.get(dataset, {}) | dict(rules.entry(rule).settings) | settings)
+    made_for = {key: value for key, value in rules.entry(rule).settings.items() if key not in OPEN}
+    config.update(OF_SETS.get(dataset, {}) | made_for | settings)
     for key, text in given:
         override(config, key, text)
     return config

@@ -112,13 +112,22 @@ def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]
 
 
 def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
-    """Looks up hyperparameters at None. The paper's rates are those of its optimiser, Adam."""
+    """Looks up hyperparameters at None.
+
+    Rates are those of an optimiser: the paper's of Adam, the catalogue's of the one named beside.
+    """
     defaults = {each.name: each.default for each in rule.hparams}
     known = defaults | published.hyperparameters(*(resolved[name] for name in PLACE))
     adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
     for name in (*rule.names, *_rates(resolved, adam)):
         if resolved.get(name) is None:
             resolved[name] = known.get(name)
+    own = rules.entry(resolved['rule']).settings
+    for side in SIDES.values():
+        same = resolved[f'{side}optimizer'] == own.get(f'{side}optimizer', 'adam')
+        for name in (side + each for each in ('weight_decay', *(('lr', *OPTIONS) if same else ()))):
+            if resolved[name] is None:
+                resolved[name] = own.get(name)
 
 
 def _rates(resolved: dict[str, Any], sides: Sequence[str]) -> list[str]:
