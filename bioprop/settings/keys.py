@@ -132,8 +132,8 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
 
     arguments is the part after the colon of --config=FILE:ARGUMENTS, 'key=value,key=value'; it
     sets the same keys as --config.key=value, and a rule in it takes the place of `rule`. The keys
-    of the rule are there, open, like its rates. Raises UserError for a value that is not of its kind, and for a
-    rule that is nowhere.
+    of the rule are there, open, like its rates. Raises UserError for a value that is not of its
+    kind, and for a rule that is nowhere.
     """
     split = re.split(r',(?=[\w.]+=)', arguments) if arguments else ()
     given = [argument.partition('=')[::2] for argument in split]

@@ -45,7 +45,7 @@ def configuration(batch_size: int, epochs: int) -> dict:
 
 def plain_epoch(batch_size: int, images: Images):
     """A call that trains one epoch in one scan, without bioprop."""
-    optimizer, weights = optax.adam(1.52e-4), plain.weights(NET)
+    optimizer = optax.adam(1.52e-4)
     steps = len(images.label) // batch_size
 
     def epoch(state):
@@ -60,7 +60,7 @@ def plain_epoch(batch_size: int, images: Images):
         places = order[: steps * batch_size].reshape(steps, batch_size)
         return jax.lax.scan(body, carry, places)[0], key
 
-    return timing.Stepper(epoch, ((weights, optimizer.init(weights)), jax.random.key(0)))
+    return timing.Stepper(epoch, (plain.begin(NET, optimizer), jax.random.key(0)))
 
 
 def plain_evaluation(parts: dict[str, Images]):

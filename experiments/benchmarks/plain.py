@@ -41,18 +41,24 @@ def _linear(kind, numbers, kernel, h):
 
 
 def update(net: Net, optimizer, carry, image, label):
-    """A step of plain BP: (weights, optimiser state) -> the same."""
-    weights, moments = carry
-    gradients = jax.grad(functools.partial(loss, net))(weights, image, label)
+    """A step of plain BP: (weights, optimiser state, loss of the last batch) -> the same."""
+    weights, moments, _ = carry
+    value, gradients = jax.value_and_grad(functools.partial(loss, net))(weights, image, label)
     updates, moments = optimizer.update(gradients, moments)
-    return optax.apply_updates(weights, updates), moments
+    return optax.apply_updates(weights, updates), moments, value
+
+
+def begin(net: Net, optimizer):
+    """What the first step takes."""
+    start = weights(net)
+    return start, optimizer.init(start), jnp.zeros(())
 
 
 def step(net: Net, batch: dict[str, jax.Array], steps: int = 1) -> timing.Stepper:
     """A call that takes so many steps of BP with Adam."""
-    optimizer, start = optax.adam(1e-4), weights(net)
+    optimizer = optax.adam(1e-4)
     return timing.Stepper(
         functools.partial(update, net, optimizer, image=batch['image'], label=batch['label']),
-        (start, optimizer.init(start)),
+        begin(net, optimizer),
         steps,
     )

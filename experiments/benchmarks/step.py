@@ -57,14 +57,20 @@ def random_batch(net: Net, batch: int) -> dict[str, jax.Array]:
 
 
 def rule_step(rule: str, net: Net, batch: dict[str, jax.Array], steps: int = 1) -> timing.Stepper:
-    """A call that takes so many steps of the rule, both sides in parallel."""
+    """A call that takes so many steps of the rule, both sides in parallel, and tells the metrics.
+
+    Without them a compiler leaves out an inference that serves nothing else.
+    """
     made = learner(rule, net)
     hparams = {name: jnp.asarray(value) for name, value in HPARAMS.items()}
     turns = (tuple(made.optimizers),)
     state = init_state(made, jax.random.key(2), hparams)
-    return timing.Stepper(
-        lambda state: train_step(made, turns, state, batch, hparams)[0], state, steps
-    )
+
+    def step(carry):
+        return train_step(made, turns, carry[0], batch, hparams)
+
+    metrics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(step, (state,))[1])
+    return timing.Stepper(step, (state, metrics), steps)
 
 
 def rule_products(rule: str, net: Net, batch_size: int) -> list[products.Product]:
