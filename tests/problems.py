@@ -66,6 +66,11 @@ def _noise(loss):
 
 
 @functools.cache
+def _signs(loss):
+    return jax.jit(lambda batch, key, l, h: Context(loss, batch, key, {}).signs(l, h))
+
+
+@functools.cache
 def _plain_gradient(network, loss):
     def plain(forward, h, label):
         for layer, params in zip(network.layers, forward, strict=True):
@@ -102,6 +107,9 @@ class Problem(NamedTuple):
 
     def noise(self, l, h):
         return _noise(self.loss)(self.batch, self.key, l, h)
+
+    def signs(self, l, h):
+        return _signs(self.loss)(self.batch, self.key, l, h)
 
     def with_hparams(self, **hparams):
         new = {name: jnp.asarray(value, float) for name, value in hparams.items()}

@@ -9,7 +9,8 @@ import pytest
 from problems import problem
 
 from bioprop.rules import forward_gradient, node_perturbation, weight_perturbation
-from bioprop.rules.tangents import noise_like, tangents
+from bioprop.rules.base import random_signs
+from bioprop.rules.tangents import signs_like, tangents
 from bioprop.testing import order_of
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -31,7 +32,7 @@ def backpropagated(p):
 def test_tangents_are_the_derivative_of_the_pass(net, x64):
     p = problem('bp', hidden=NETS[net], net=net)
     forward = p.weights['forward']
-    change = noise_like(jax.random.key(1), forward)
+    change = signs_like(jax.random.key(1), forward)
     found = tangents(p.network, forward, p.states, dparams=change)
 
     def moved(step):
@@ -45,7 +46,7 @@ def test_tangents_are_the_derivative_of_the_pass(net, x64):
 @pytest.mark.parametrize('net', NETS)
 def test_forward_gradient_is_the_gradient_along_a_direction_times_it(net, x64):
     p = problem(forward_gradient(), hidden=NETS[net], net=net)
-    direction = noise_like(p.key, p.weights['forward'])
+    direction = signs_like(p.key, p.weights['forward'])
     slope = flat(p.bp_updates()) @ flat(direction)
     expected = jax.tree.map(lambda v: slope * v, direction)
     jax.tree.map(close, p.updates()['forward'], expected)
@@ -54,7 +55,7 @@ def test_forward_gradient_is_the_gradient_along_a_direction_times_it(net, x64):
 @pytest.mark.parametrize('net', NETS)
 def test_of_activities_each_example_has_a_derivative_of_its_own(net, x64):
     p = problem(forward_gradient('activities'), hidden=NETS[net], net=net)
-    directions = [p.noise(l, h) for l, h in enumerate(p.states[1:-1], start=1)]
+    directions = [p.signs(l, h) for l, h in enumerate(p.states[1:-1], start=1)]
     *below, top = backpropagated(p)
     slope = sum((d * u).reshape(len(u), -1).sum(1) for d, u in zip(below, directions, strict=True))
     *found, error = p.deltas()
@@ -119,3 +120,23 @@ def test_an_update_is_the_mean_over_parts_of_the_batch(x64):
     ]
     mean = (flat(halves[0].updates()['forward']) + flat(halves[1].updates()['forward'])) / 2
     close(mean, flat(p.updates()['forward']))
+
+
+def test_directions_are_signs_at_even_odds_and_of_their_own(x64):
+    """E v v^T = 1: 3 layers, 6 examples and 500 places are as many draws, all of them apart."""
+    p, h = problem('bp'), np.zeros((6, 500))
+    drawn = np.stack([p.signs(l, h) for l in (1, 2, 3)]).reshape(18, 500)
+    assert set(np.unique(drawn)) == {-1, 1}
+    np.testing.assert_allclose(drawn @ drawn.T / 500, np.eye(18), atol=0.25)
+    assert abs(drawn.mean()) < 0.06  # 5.7 deviations
+    along = drawn[:, :32].mean(axis=0)  # no place of a word is always the same
+    assert np.all(np.abs(along) < 1)
+    order = jnp.array([4, 1, 5])
+    share = p._replace(batch=p.batch | {'index': order})
+    np.testing.assert_array_equal(share.signs(2, h[:3]), p.signs(2, h)[order])
+
+
+def test_signs_fill_any_shape():
+    for shape in ((), (1,), (32,), (3, 11)):
+        found = random_signs(jax.random.key(0), shape, 'float32')
+        assert (found.shape, found.dtype) == (shape, np.float32)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from bioprop.losses import Loss
 from bioprop.networks import Network
@@ -51,9 +52,23 @@ class Context(NamedTuple):
         It depends on the example's place in the global batch, hence not on how the batch is spread
         over devices.
         """
+        return jax.vmap(lambda key: jax.random.normal(key, h.shape[1:], h.dtype))(self._keys(l))
+
+    def signs(self, l: int, h: jax.Array) -> jax.Array:
+        """+1 and -1 in the shape of h, for each l and each example like `noise`."""
+        return jax.vmap(lambda key: random_signs(key, h.shape[1:], h.dtype))(self._keys(l))
+
+    def _keys(self, l):
         key = jax.random.fold_in(self.key, l)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, self.batch['index'])
-        return jax.vmap(lambda k: jax.random.normal(k, h.shape[1:], h.dtype))(keys)
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, self.batch['index'])
+
+
+def random_signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """+1 and -1 at even odds, 32 to a draw: a twentieth of the time of normal noise."""
+    count = math.prod(shape)
+    words = jax.random.bits(key, (math.ceil(count / 32), 1), 'uint32')
+    bits = (words >> jnp.arange(32, dtype='uint32')[None]) & 1
+    return (2 * bits.astype(dtype) - 1).reshape(-1)[:count].reshape(shape)
 
 
 class Hyperparameter(NamedTuple):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bioprop.layers import add_bias
+from bioprop.rules.base import random_signs
 
 
 def tangents(network, forward, states, dparams=None, dstates=None) -> tuple[jax.Array, ...]:
@@ -28,9 +29,9 @@ def tangents(network, forward, states, dparams=None, dstates=None) -> tuple[jax.
     return tuple(found)
 
 
-def noise_like(key: jax.Array, tree):
-    """Standard normal noise in the shapes of a tree's leaves, of their types."""
+def signs_like(key: jax.Array, tree):
+    """Random signs in the shapes of a tree's leaves, of their types."""
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    drawn = [random_signs(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(structure, drawn)
