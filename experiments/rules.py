@@ -13,7 +13,7 @@ from experiments.pages import rules
 ROOT = Path(__file__).parents[1]
 OUT = flags.DEFINE_string('out', str(ROOT / 'docs' / 'rules.md'), 'File to write.')
 RESULTS = flags.DEFINE_string(
-    'results', str(ROOT / 'results' / 'rules_mnist_fc.json'), 'Runs that experiments.collect wrote.'
+    'results', str(ROOT / 'results' / 'rules_mnist.json'), 'Runs that experiments.collect wrote.'
 )
 
 

@@ -19,7 +19,7 @@ os.environ.setdefault(
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # before JAX reads it; workers inherit it
     os.environ |= {
         'JAX_COMPILATION_CACHE_DIR': tempfile.mkdtemp(prefix='bioprop-tests-'),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.005',
         'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     }
 

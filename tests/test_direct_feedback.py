@@ -47,6 +47,16 @@ def test_under_drtp_all_examples_of_a_class_are_told_the_same_whatever_the_net_s
             np.testing.assert_array_equal(rows, jnp.broadcast_to(rows[:1], rows.shape))
 
 
+def test_under_a_softmax_the_sign_of_the_error_is_that_of_the_label_alone(x64):
+    """It is 1 - 2 y: sign DFA is DRTP through B (1 1^T - 2), and says no more of the output."""
+    p = problem('sign_dfa')
+    through = np.ones((CLASSES, CLASSES)) - 2 * np.eye(CLASSES)
+    fixed = (*(b @ through for b in p.weights['fixed'][:-1]), None)
+    drtp = p._replace(rule=rules.drtp(), weights=p.weights | {'fixed': fixed})
+    for delta, same in zip(p.deltas(), drtp.deltas(), strict=True):
+        np.testing.assert_allclose(delta, same, rtol=1e-12)
+
+
 @pytest.mark.parametrize('name', ['sign_dfa', 'drtp'])
 def test_feedback_that_is_drawn_again_is_the_stored_one(name):
     p = problem(name)

@@ -137,7 +137,7 @@ def test_a_streamed_run_evaluates_every_image_once(alone, photos):
     assert evaluations[-1]['step'] == 2 * (65 // 16)
 
 
-@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('mode', ['pmap', pytest.param('shard_map', marks=pytest.mark.slow)])
 def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos, mode, tmp_path):
     chosen = f'--config.parallel={mode}'
     finish(start(photos, tmp_path / 'eight', chosen, devices=8))

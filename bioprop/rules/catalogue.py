@@ -114,7 +114,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         activation_alignment, 'AA', 'feedback', KUNIN, settings=of_both(RATES), claims=ALIGNED
     ),
     'information_alignment': Entry(
-        information_alignment, 'IA', 'feedback', KUNIN, settings=of_both(RATES), claims=ALIGNED
+        information_alignment, 'IA', 'feedback', KUNIN,
+        settings=of_both(RATES) | {'lr': 3e-4, 'feedback_lr': 1e-4}, claims=ALIGNED,
     ),
     'product_fa': Entry(
         product_fa, 'PFA', 'feedback', ('Li and Benna 2024',),
@@ -122,7 +123,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         claims={'transport': 'none', 'local_feedback': False}, tied=True,
     ),
     'sign_dfa': Entry(
-        sign_dfa, 'sign DFA', 'direct', FRENKEL, settings=RATES, claims={'transport': 'none'}
+        sign_dfa, 'sign DFA', 'direct', FRENKEL, settings=RATES | {'lr': 3e-3},
+        claims={'transport': 'none'},
     ),
     'drtp': Entry(
         drtp, 'DRTP', 'direct', FRENKEL,
@@ -182,8 +184,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         settings=RATES,
     ),
     'node_perturbation': Entry(
-        node_perturbation, 'NP', 'perturbation', ('Werfel, Xie and Seung 2005',), settings=RATES,
-        claims={'from_above': False},
+        node_perturbation, 'NP', 'perturbation', ('Werfel, Xie and Seung 2005',),
+        settings=RATES | {'lr': 1e-4}, claims={'from_above': False},
     ),
     'weight_perturbation': Entry(
         weight_perturbation, 'WP', 'perturbation', ('Werfel, Xie and Seung 2005',), settings=RATES

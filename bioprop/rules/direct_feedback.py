@@ -7,6 +7,9 @@
     drtp       t = y, the label       direct random target projection (the same paper); as in its
                                       code without a minus, and alike for all examples of a class
 
+Under a softmax sign(e) is 1 - 2 y: sign DFA is then DRTP through B (1 1^T - 2), and hidden layers
+hear of the label alone.
+
 B_l is dense, (units of layer l, outputs), Glorot-uniform, fixed, and scaled by the hyperparameter
 `feedback_scale`.
 """
