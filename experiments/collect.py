@@ -26,7 +26,8 @@ def collect(workdir: Path) -> dict:
         raise UserError(
             f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.'
         )
-    run, last = json.loads((workdir / 'config.json').read_text()), evaluations(lines(workdir))[-1]
+    run = json.loads((workdir / 'config.json').read_text())
+    last = [{}, *evaluations(lines(workdir))][-1]  # one that diverged early has none
     config = by_todays_names(run['config'])
     here = ('--workdir', '--config.data_dir')
     given = ' '.join(flag for flag in run['overrides'] if not flag.startswith(here))

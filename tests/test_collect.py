@@ -12,6 +12,17 @@ def collect(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_a_run_that_diverged_before_it_was_evaluated_has_no_last_error(tmp_path):
+    studies.write(tmp_path, studies.config(), [], [], diverged=True)
+    (run,) = tmp_path.glob('runs/*')
+    config = json.loads((run / 'config.json').read_text())
+    (run / 'config.json').write_text(json.dumps(config | {'overrides': []}))
+    done = collect(f'--out={tmp_path / "out.json"}', run)
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / 'out.json').read_text())
+    assert (record['summary']['diverged'], record['last_test_error']) == (True, None)
+
+
 def test_runs_are_gathered_and_an_unfinished_one_is_named(tmp_path):
     for seed, ended in ((1, True), (2, False)):
         studies.write(tmp_path, studies.config(seed=seed), [3.0, 2.0], [5.0, 4.0], ended=ended)

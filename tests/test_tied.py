@@ -74,7 +74,7 @@ def test_what_a_rule_cannot_do_without_is_demanded():
 
 def test_rates_of_the_catalogue_are_those_of_its_optimiser():
     """Under another one they say nothing; what the rule decays stays."""
-    adam, sgd = config('sign_dfa'), config('sign_dfa', optimizer='sgd', lr=0.1)
+    adam, sgd = config('drtp'), config('drtp', optimizer='sgd', lr=0.1)
     assert (adam['lr'], adam['beta1'], adam['eps']) == (1e-3, 0.9, 1e-8)
     assert (sgd['lr'], sgd['beta1'], sgd['eps'], sgd['momentum']) == (0.1, None, None, None)
     with pytest.raises(UserError, match='no value of lr, beta1, beta2, eps for this'):
@@ -85,5 +85,5 @@ def test_rates_of_the_catalogue_are_those_of_its_optimiser():
 
 
 def test_a_rate_that_is_given_comes_before_that_of_the_catalogue():
-    assert config('sign_dfa', lr=0.5)['lr'] == 0.5
+    assert config('drtp', lr=0.5)['lr'] == 0.5
     assert config('kolen_pollack', weight_decay=0.0)['weight_decay'] == 0
