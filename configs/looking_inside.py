@@ -1,4 +1,4 @@
-"""Diagnostics of every rule in every schedule: why does one fail where another does not?
+"""Diagnostics of the paper's rules in every schedule: why does one fail where another does not?
 
     python -m experiments.sweep --config=configs/looking_inside.py --study=studies/looking_inside
 
@@ -40,6 +40,7 @@ def sweep():
         for (dataset, net), (epochs, seeds, names, every) in PANELS.items()
         for rule in rules.RULES
         for schedule in schedules(rule)
+        if row_name('fc', rule, schedule) in winners
         for seed in range(1, 1 + seeds)
     ]  # fmt: skip
 

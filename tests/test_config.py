@@ -12,12 +12,14 @@ from ml_collections import ConfigDict
 
 from bioprop.errors import UserError
 from bioprop.settings import published
-from bioprop.settings.config_file import declare
+from bioprop.settings.config_file import declare, load
 from bioprop.settings.keys import completed, paper, with_rule
 from bioprop.settings.resolve import hparams, make_rule, resolve
+from bioprop.studies.study import run_name
 from experiments.sweep import changed, entries
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
+SWEEPS = sorted(path for path in CONFIGS.glob('*.py') if 'def sweep(' in path.read_text())
 ADAM = {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.9, 'eps': 1e-8}
 
 
@@ -62,6 +64,22 @@ def test_auxiliary_units_follow_the_rule_and_the_set():
     changed_back = with_rule(paper('mnist', 'ao_sdtp', 'auxiliary_units=3,epochs=7'), 'bp')
     assert 'auxiliary_units' not in (resolved := resolve(changed_back))
     assert resolved['epochs'] == 7
+
+
+def test_another_rule_brings_the_settings_that_it_was_made_for():
+    """What was changed stays changed; what the old rule was made for goes."""
+    pepita = resolve(with_rule(paper('mnist', 'bp', epochs=7), 'pepita'))
+    names = ('optimizer', 'lr', 'momentum', 'activation', 'inputs', 'epochs')
+    assert [pepita[name] for name in names] == ['sgd', 0.1, 0.9, 'relu', 'unit', 7]
+    back = resolve(with_rule(paper('mnist', 'pepita', inputs='on_off'), 'bp'))
+    assert (back['optimizer'], back['activation'], back['inputs']) == ('adam', 'tanh', 'on_off')
+
+
+@pytest.mark.parametrize('path', SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_of_the_package_has_entries_that_resolve(path):
+    base = load(str(path))['get_config']('')
+    made = [changed(base, entry) for entry in entries(path)]
+    assert len({run_name(config) for config in made}) == len(made) > 1
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,12 @@ def keys_of(rule: str) -> tuple[str, ...]:
 
 
 def with_rule(config: Config, rule: str) -> Config:
-    """A copy, with another rule: all settings but those of the old rule."""
+    """A copy, with another rule: what was changed is kept, but for the settings of the old rule."""
     if rule == config.rule:
         return copy.deepcopy(config)
+    old, new = paper(config.dataset, config.rule), paper(config.dataset, rule)
     kept = {key: value for key, value in config.to_dict().items() if key in KINDS}
-    new = paper(config.dataset, rule)
-    new.update(kept | {'rule': rule})
+    new.update({key: value for key, value in kept.items() if value != old[key]} | {'rule': rule})
     return new
 
 
