@@ -193,6 +193,7 @@ def found(paths: list[str], most: int) -> list[Mutant]:
 def failing(tree: Path, tests: Iterable[str]) -> str | None:
     """The first of the tests that fails in that copy of the tree, or 'no end'; None if all pass."""
     command = [sys.executable, '-m', 'pytest', '-x', '-n', '0', '-p', 'no:cacheprovider']
+    command += ['-m', 'not slow']
     command.append('--hypothesis-profile=unshrunk')
     environment = os.environ | {
         'PYTHONPATH': str(tree),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bioprop import networks, rules
 from bioprop.losses import Loss, softmax_cross_entropy
@@ -146,6 +147,20 @@ class Problem(NamedTuple):
             return layer.transpose(jnp.concatenate([kernel, extra], axis=-1), y)
 
         return inverse
+
+
+def full(*values):
+    """A case of a product whose values all stand in others: for the full run."""
+    return pytest.param(*values, marks=pytest.mark.full)
+
+
+def thinned(rows, columns):
+    """All pairs; in the usual run each row once, and the columns in turn."""
+    return [
+        (row, column) if place % len(columns) == number else full(row, column)
+        for place, row in enumerate(rows)
+        for number, column in enumerate(columns)
+    ]
 
 
 def random_like(random, tree, scale=0.5):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import numpy
+from problems import numpy, thinned
 
 from bioprop.losses import LOSSES, softmax_cross_entropy
 from bioprop.training import parallel
@@ -56,17 +56,16 @@ def test_a_batch_from_outside_trains_like_one_from_the_device(name, x64):
     close(numpy(got), numpy(expected))
 
 
-@pytest.mark.parametrize('mode', parallel.MODES)
-@pytest.mark.parametrize('name', RULES)
+@pytest.mark.parametrize(('name', 'mode'), thinned(RULES, parallel.MODES))
 def test_eight_devices_equal_one_on_batches_from_outside(name, mode, x64):
     learner = make_learner(name)
     state = random_state(learner)
     close(numpy(two_batches(learner, state, DEVICES, mode)), numpy(two_batches(learner, state)))
 
 
-@pytest.mark.parametrize(('devices', 'parts'), [(1, 2), (2, 4)])
-@pytest.mark.parametrize('name', RULES)
-def test_a_batch_in_parts_equals_it_as_a_whole(name, devices, parts, x64):
+@pytest.mark.parametrize(('name', 'divided'), thinned(RULES, [(1, 2), (2, 4)]))
+def test_a_batch_in_parts_equals_it_as_a_whole(name, divided, x64):
+    devices, parts = divided
     learner = make_learner(name)
     state = random_state(learner)
     in_parts = learner._replace(accumulate=parts)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import CLASSES, IN_SHAPE, feedforward, numpy
+from problems import CLASSES, IN_SHAPE, feedforward, numpy, thinned
 
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
@@ -351,10 +351,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize('mode', parallel.MODES)
-@pytest.mark.parametrize(('name', 'turns'), CASES)
-def test_eight_devices_equal_one(name, turns, mode, x64):
+@pytest.mark.parametrize(('case', 'mode'), thinned(CASES, parallel.MODES))
+def test_eight_devices_equal_one(case, mode, x64):
     """Every rule, and the target rules under every pass of every schedule."""
+    name, turns = case
     learner = make_learner(name)
     state, images, hparams = random_state(learner), make_images(), make_hparams()
     expected, metrics = train(learner, turns)(state, images, hparams)

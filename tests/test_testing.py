@@ -63,7 +63,9 @@ AS_BP = {
 }
 
 
-@pytest.mark.parametrize('name', rules.CATALOGUE)
+@pytest.mark.parametrize(
+    'name', [name if name in problems.WAYS else problems.full(name) for name in rules.CATALOGUE]
+)
 def test_rules_of_the_catalogue_keep_the_contract_and_their_claims(name):
     rule = wide() if name == 'ao_sdtp' else rules.get(name)
     claims = {'as_bp': AS_BP[name]} if name in AS_BP else {}
