@@ -62,13 +62,8 @@ def _shapes(network, rule, x64):
 
 
 @functools.cache
-def _noise(loss):
-    return jax.jit(lambda batch, key, l, h: Context(loss, batch, key, {}).noise(l, h))
-
-
-@functools.cache
-def _signs(loss):
-    return jax.jit(lambda batch, key, l, h: Context(loss, batch, key, {}).signs(l, h))
+def _drawn(draw, loss):
+    return jax.jit(lambda batch, key, l, h: draw(Context(loss, batch, key, {}), l, h))
 
 
 @functools.cache
@@ -107,10 +102,10 @@ class Problem(NamedTuple):
         return _states(self.network, self.rule, self.loss)(*self.arguments)
 
     def noise(self, l, h):
-        return _noise(self.loss)(self.batch, self.key, l, h)
+        return _drawn(Context.noise, self.loss)(self.batch, self.key, l, h)
 
     def signs(self, l, h):
-        return _signs(self.loss)(self.batch, self.key, l, h)
+        return _drawn(Context.signs, self.loss)(self.batch, self.key, l, h)
 
     def with_hparams(self, **hparams):
         new = {name: jnp.asarray(value, float) for name, value in hparams.items()}

@@ -1,7 +1,7 @@
 """What a configuration means once every override is known: nothing open, nothing out of range."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -119,15 +119,19 @@ def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
     defaults = {each.name: each.default for each in rule.hparams}
     known = defaults | published.hyperparameters(*(resolved[name] for name in PLACE))
     adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
-    for name in (*rule.names, *_rates(resolved, adam)):
-        if resolved.get(name) is None:
-            resolved[name] = known.get(name)
+    _set_open(resolved, (*rule.names, *_rates(resolved, adam)), known)
     own = rules.entry(resolved['rule']).settings
     for side in SIDES.values():
         same = resolved[f'{side}optimizer'] == own.get(f'{side}optimizer', 'adam')
-        for name in (side + each for each in ('weight_decay', *(('lr', *OPTIONS) if same else ()))):
-            if resolved[name] is None:
-                resolved[name] = own.get(name)
+        names = ('weight_decay', 'lr', *OPTIONS) if same else ('weight_decay',)
+        _set_open(resolved, [side + name for name in names], own)
+
+
+def _set_open(resolved: dict[str, Any], names: Sequence[str], known: Mapping[str, Any]) -> None:
+    """Gives the names that are open their known values, None where there is none."""
+    for name in names:
+        if resolved.get(name) is None:
+            resolved[name] = known.get(name)
 
 
 def _rates(resolved: dict[str, Any], sides: Sequence[str]) -> list[str]:
