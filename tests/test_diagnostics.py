@@ -12,7 +12,7 @@ import pytest
 from by_hand import FUNCTIONS, kernel_gradient, output_error, slopes, written_out
 from by_hand import states as states_by_hand
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, PAPERS, feedforward, numpy, problem
+from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, PAPERS, feedforward, full, numpy, problem
 
 from bioprop import diagnostics, losses, networks, rules
 from bioprop.diagnostics import DIAGNOSTICS, Probe
@@ -26,7 +26,6 @@ from bioprop.running import run
 from bioprop.running.report import diagnostics_records
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
-from bioprop.training import parallel
 from bioprop.training.diagnosis import diagnose, diagnose_part
 from bioprop.training.learner import Diagnosis, init_state
 from bioprop.training.passes import train_steps
@@ -500,7 +499,7 @@ def test_a_small_step_along_the_gradient_descends(x64):
 # ------------------------------------------------------------------ devices
 
 
-@pytest.mark.parametrize('name', ['dfa', 'ao_sdtp'])
+@pytest.mark.parametrize('name', ['dfa', full('ao_sdtp')])
 def test_shares_of_a_batch_measure_the_whole(name, x64):
     """Devices are emulated by vmap with an axis name; each has three of twelve examples."""
     p = problem(name, size=12, hidden=(4, 3))
@@ -517,7 +516,7 @@ def test_shares_of_a_batch_measure_the_whole(name, x64):
         close(found[key], np.full(4, value), rtol=1e-6, atol=1e-6, err_msg=key)
 
 
-@pytest.mark.parametrize('mode', parallel.MODES)
+@pytest.mark.parametrize('mode', ['shard_map', full('pmap')])
 def test_four_devices_measure_in_training_what_one_does(mode, x64):
     learner = make_learner('dtp')._replace(diagnosis=Diagnosis(('signal', 'diversity'), 2))
     images, hparams, state = make_images(36), make_hparams(), random_state(learner)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bioprop import diagnostics
 from experiments.pages import rules
@@ -46,6 +47,7 @@ def errors(text):
     return {rule: list(map(float, numbers)) for rule, *numbers in rows}
 
 
+@pytest.mark.full
 def test_your_own_rule(tmp_path):
     printed = follow('your_own_rule.md', tmp_path)
     assert 'sign_symmetry keeps the contract and its claims' in printed
@@ -61,6 +63,7 @@ def test_your_own_rule(tmp_path):
     assert max(measured['my_rules:sign_symmetry', 10][:5]) < min(measured['fa', 10][:5])
 
 
+@pytest.mark.full
 def test_your_own_layer(tmp_path):
     printed = follow('your_own_layer.md', tmp_path)
     assert 'pooled keeps the contract' in printed
@@ -90,6 +93,7 @@ def test_the_page_of_all_rules_is_what_the_catalogue_makes_it():
     )
 
 
+@pytest.mark.full
 def test_the_reference_has_a_page_for_every_module(tmp_path):
     command = [sys.executable, ROOT / 'docs' / 'reference.py', tmp_path]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, 'PYTHONPATH': ''})

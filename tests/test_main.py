@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from problems import full
 from programs import run_main
 from test_data import write_set
 
@@ -284,7 +285,8 @@ def test_cifar10_trains_on_augmented_images_and_is_scored_on_those_of_the_set(tm
 
 
 @pytest.mark.parametrize(
-    ('rule', 'net', 'schedule'), [('dtp', 'lc', 'alternating'), ('ao_sdtp', 'conv', 'parallel')]
+    ('rule', 'net', 'schedule'),
+    [full('dtp', 'lc', 'alternating'), ('ao_sdtp', 'conv', 'parallel')],
 )
 def test_local_nets_train_on_cifar10(rule, net, schedule, tmp_path):
     write_set(tmp_path, 'cifar10', '3.0.2', 'array_record', channels=3)
@@ -305,6 +307,7 @@ def test_without_augmentation_the_training_set_is_scored_once_at_the_end(finishe
     assert not json.loads((finished[0] / 'config.json').read_text())['config']['augment']
 
 
+@pytest.mark.full
 def test_several_devices_give_the_same_run(finished, tmp_path):
     """Four devices, killed by nobody but run twice: the second time there is nothing to do."""
     for _ in range(2):
@@ -328,7 +331,7 @@ def test_a_platform_that_is_not_here_is_named(tmp_path, platform):
 @pytest.mark.parametrize(
     'flags',
     [
-        {'JAX_DISABLE_JIT': '1', 'JAX_NUM_CPU_DEVICES': '2'},  # one of which it takes
+        full({'JAX_DISABLE_JIT': '1', 'JAX_NUM_CPU_DEVICES': '2'}),  # one of which it takes
         {'JAX_NUMPY_DTYPE_PROMOTION': 'strict', 'JAX_NUMPY_RANK_PROMOTION': 'raise'},
         {'JAX_DEBUG_NANS': '1', 'JAX_NUMPY_DTYPE_PROMOTION': 'strict', 'JAX_ENABLE_X64': '1'},
     ],

@@ -212,6 +212,7 @@ def test_devices_and_width_change_nothing(
         slow('bp', {'loss': 'reconstruction'}, 1, 2),
     ],
 )
+@pytest.mark.full
 def test_each_member_leaves_what_its_run_alone_leaves(
     rule, options, number, members, tmp_path, x64, devices
 ):
@@ -258,6 +259,7 @@ def exploding_configs(rates, **settings):
 RATES = (0.05, 1e30, 0.1, 1e200)  # the second overflows in its third epoch, the last at once
 
 
+@pytest.mark.full
 def test_a_member_that_diverges_is_frozen_and_marked(tmp_path, x64, devices):
     devices(3)
     configs = exploding_configs(RATES)
@@ -319,6 +321,7 @@ def test_killed_and_resumed_equals_never_killed(number, tmp_path, x64, devices, 
     chex.assert_trees_all_equal(numpy(last_members(stormy, like)), numpy(last_members(calm, like)))
 
 
+@pytest.mark.full
 def test_resumed_within_an_alternating_epoch_equals_never_killed(tmp_path, devices, monkeypatch):
     """And trained again when it is complete, it stays as it is.
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from problems import PAPERS, full
+from problems import PAPERS
 from programs import Started
 from test_stream import write_photos
 
@@ -137,7 +137,8 @@ def test_a_streamed_run_evaluates_every_image_once(alone, photos):
     assert evaluations[-1]['step'] == 2 * (65 // 16)
 
 
-@pytest.mark.parametrize('mode', ['pmap', full('shard_map')])
+@pytest.mark.parametrize('mode', ['pmap', 'shard_map'])
+@pytest.mark.full
 def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos, mode, tmp_path):
     chosen = f'--config.parallel={mode}'
     finish(start(photos, tmp_path / 'eight', chosen, devices=8))
@@ -151,7 +152,8 @@ def test_two_processes_take_their_shares_in_parts(alone, photos, tmp_path):
     assert_alike(tmp_path / 'two', alone, measured=False)
 
 
-@pytest.mark.parametrize('mode', ['shard_map', full('pmap')])
+@pytest.mark.parametrize('mode', ['shard_map', 'pmap'])
+@pytest.mark.full
 def test_a_set_in_memory_is_shared_by_two_processes_too(mode, tmp_path):
     arguments = {'config': 'mnist_dtp', 'settings': IN_MEMORY}
     finish(start('', tmp_path / 'alone', **arguments))
@@ -203,6 +205,7 @@ def test_told_to_end_it_saves_and_goes_on_bit_for_bit(calm, photos, tmp_path):
     assert told == expected_told
 
 
+@pytest.mark.full
 def test_two_processes_told_to_end_save_at_one_step_and_go_on(photos, tmp_path):
     long = (*LONG, '--config.epochs=8')  # they are slow: they wait for one another in each step
     finish(start(photos, tmp_path / 'calm', *long))

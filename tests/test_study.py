@@ -303,6 +303,7 @@ def test_of_two_processes_one_is_killed(search, calm, tmp_path):
     assert end(processes[0])[0] == -signal.SIGKILL
 
 
+@pytest.mark.full
 def test_all_processes_are_killed_and_one_goes_on(search, calm, tmp_path):
     folder, lost = tmp_path / 'study', tmp_path / 'lost'
     processes = [search(folder), search(folder)]

@@ -36,6 +36,7 @@ def launch(tmp_path):
     return run
 
 
+@pytest.mark.full
 def test_entries_of_several_programs_are_trained_each_once(launch, tmp_path):
     study = tmp_path / 'study'
     sweep = "[{'lr': 1e-3}, {'lr': 1e-2}, {'hidden': (4,)}, {'lr': 1e-3}]"

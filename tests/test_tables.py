@@ -221,6 +221,7 @@ def launch(*arguments):
     )
 
 
+@pytest.mark.full
 def test_table1_makes_its_table_and_the_next_takes_its_winners(tmp_path):
     study = tmp_path / 'study'
     arguments = (

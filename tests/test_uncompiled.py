@@ -41,6 +41,7 @@ def scores(workdir):
     return {name: value for name, value in summary.items() if name.endswith('_error')}
 
 
+@pytest.mark.full
 def test_a_rule_sees_its_numbers_alone_and_in_a_population(quick, tmp_path):
     """On one of the eight devices, and each member for itself."""
     seen.clear()
