@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CLASSES, IN_SHAPE, numpy
+from problems import CLASSES, IN_SHAPE, full, numpy
 
 from bioprop.data import sets
 from bioprop.errors import UserError
@@ -167,7 +167,7 @@ def last_members(folder, like):
 
 
 CASES = [
-    ('bp', 'parallel'), ('dtp', 'alternating_step'), ('ao_sdtp', 'alternating'),
+    ('bp', 'parallel'), full('dtp', 'alternating_step'), full('ao_sdtp', 'alternating'),
     *(slow(*case) for case in (('fa', 'parallel'), ('dtp', 'parallel'), ('dtp', 'alternating'))),
 ]  # fmt: skip
 
@@ -187,7 +187,7 @@ def test_each_member_equals_its_steps_alone(rule, schedule, tmp_path, x64, devic
 
 @pytest.mark.parametrize(
     ('number', 'members', 'width'),
-    [(8, 8, 8), (3, 8, 2), slow(1, 8, 3), slow(8, 3, 8)],
+    [(8, 8, 8), full(3, 8, 2), slow(1, 8, 3), slow(8, 3, 8)],
 )
 def test_devices_and_width_change_nothing(
     number, members, width, tmp_path, x64, devices, monkeypatch
@@ -301,7 +301,7 @@ def die_at_save(monkeypatch, number):
     monkeypatch.setattr(Checkpoints, 'save', dying)
 
 
-@pytest.mark.parametrize('number', [slow(1), 3])
+@pytest.mark.parametrize('number', [slow(1), full(3)])
 def test_killed_and_resumed_equals_never_killed(number, tmp_path, x64, devices, monkeypatch):
     """With members that diverge, one of them before the first checkpoint."""
     devices(number)

@@ -1,6 +1,7 @@
 """Steps: turns, optimisers, fixed feedback, evaluation, the order of examples, many devices."""
 
 import functools
+import itertools
 import math
 
 import chex
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import CLASSES, IN_SHAPE, feedforward, numpy, thinned
+from problems import CLASSES, IN_SHAPE, feedforward, full, numpy, thinned
 
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
@@ -345,13 +346,23 @@ def test_finite_says_whether_the_state_still_is():
 
 PASSES = sorted({turns for passes in SCHEDULES.values() for turns in passes})
 CASES = [
-    *((name, (FORWARD,)) for name in ('bp', 'fa', 'dfa')),
-    *((name, turns) for name in ('dtp', 'ao_sdtp') for turns in PASSES),
+    *((name, (FORWARD,)) for name in ('bp', 'fa')),
+    *(('dtp', turns) for turns in PASSES),
+]
+OTHERS = [
+    ('dfa', (FORWARD,)),
+    *(('ao_sdtp', turns) for turns in PASSES),
     ('sdtp', (FEEDBACK, FORWARD)),  # ao_sdtp without auxiliary units
 ]
 
 
-@pytest.mark.parametrize(('case', 'mode'), thinned(CASES, parallel.MODES))
+@pytest.mark.parametrize(
+    ('case', 'mode'),
+    [
+        *thinned(CASES, parallel.MODES),
+        *itertools.starmap(full, itertools.product(OTHERS, parallel.MODES)),
+    ],
+)
 def test_eight_devices_equal_one(case, mode, x64):
     """Every rule, and the target rules under every pass of every schedule."""
     name, turns = case

@@ -293,6 +293,7 @@ def assert_same_study(folder, report, calm):
     assert not list(folder.glob('populations/*/checkpoints'))
 
 
+@pytest.mark.full
 def test_of_two_processes_one_is_killed(search, calm, tmp_path):
     processes = [search(tmp_path), search(tmp_path)]
     wait_for_checkpoints(tmp_path, processes, 6)

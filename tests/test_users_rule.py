@@ -58,6 +58,7 @@ def test_a_search_draws_from_its_own_range(folder):
     assert tried.nunique() == 3
 
 
+@pytest.mark.full
 def test_tables_figures_and_pages_call_it_by_its_name(folder):
     table = run(folder, 'experiments.table', '--study=study')
     assert re.search(r'^sign_symmetry .* 2 +5 +0 ', table, re.M)

@@ -222,6 +222,7 @@ def test_epochs_may_grow_and_not_shrink(tmp_path, capsys):
         enter(tmp_path)
 
 
+@pytest.mark.full
 def test_a_run_made_longer_is_the_longer_run(tmp_path):
     """Alternating: the passes of an epoch are counted from the start."""
     short = resolve(
