@@ -48,6 +48,7 @@ def test_apply_adds_the_bias_and_then_the_nonlinearity(activation, x64, strict):
         'sigmoid': lambda a: 1 / (1 + np.exp(-a)), 'hard_sigmoid': lambda a: np.clip(a, 0, 1),
         'leaky_relu': lambda a: np.where(a > 0, a, 0.01 * a),
         'elu': lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
+        'sign': lambda a: np.where(a > 0, 1.0, -1.0),
     }  # fmt: skip
     params, x = {'kernel': random(0, 12, 5), 'bias': random(1, 5)}, random(2, 6, 4, 3)
     a = np.reshape(np.asarray(x), (6, 12)) @ np.asarray(params['kernel']) + np.asarray(
@@ -68,10 +69,12 @@ def test_update_is_the_vjp_of_apply_at_delta_over_batch(activation, x64, strict)
 
 
 @pytest.mark.parametrize('activation', sorted(ACTIVATIONS))
-def test_slope_of_the_state_is_the_derivative(activation, x64, strict):
-    function, slope = ACTIVATIONS[activation]
+def test_slope_of_the_state_is_the_derivative_and_has_an_integral(activation, x64, strict):
+    function, slope, integral = ACTIVATIONS[activation]
     a = random(0, 50)
-    np.testing.assert_allclose(slope(function(a)), jax.vmap(jax.grad(function))(a), rtol=1e-10)
+    h = function(a)
+    np.testing.assert_allclose(slope(h), jax.vmap(jax.grad(function))(a), rtol=1e-10)
+    np.testing.assert_allclose(jax.vmap(jax.grad(integral))(h), slope(h), rtol=1e-10)
 
 
 def test_init_is_glorot_uniform_with_zero_bias():

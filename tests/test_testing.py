@@ -10,9 +10,9 @@ import pytest
 
 from bioprop import rules
 from bioprop.layers import Layer, convolution, dense, locally_connected
-from bioprop.rules import Rule
+from bioprop.rules import Rule, inverses
 from bioprop.rules.backpropagation import descend
-from bioprop.rules.target_propagation import init_inverses, inverse, squared_distance
+from bioprop.rules.target_propagation import squared_distance
 from bioprop.testing import Fault, check_layer, check_rule, limit, order_of
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -145,12 +145,12 @@ def reconstruction(stop):
     """Inverses that are trained on what those above give back, with or without its gradient."""
 
     def init(key, network, forward):
-        return init_inverses(key, network, top=len(network.layers)), ()
+        return inverses.init_inverses(key, network, top=len(network.layers)), ()
 
     def feedback_loss(network, weights, states, context):
         back, loss = states[-1], 0.0
         for l in range(len(network.layers), 1, -1):
-            back = inverse(network, weights, l, back)
+            back = inverses.INVERSES['after'].apply(network, weights, l, back)
             loss += squared_distance(back, states[l - 1])
             back = states[l - 1] if stop else back
         return loss
@@ -442,6 +442,7 @@ FAULTY = {
         altered(linear=lambda kernel, x: (x - jnp.mean(x, 0, keepdims=True)) @ kernel),
         'an example changes with the others'),
     'a wrong slope': (altered(slope=lambda h: 1 - h), 'slope is not the derivative'),
+    'a wrong integral': (altered(integral=lambda h: h), 'slope is not the derivative of integral'),
     'units that know of each other': (altered(activation=jax.nn.softmax), 'must be elementwise'),
     'a kernel of one sign': (
         altered(linear=lambda kernel, x: x @ jnp.abs(kernel)), 'linear is not linear in kernel'),

@@ -21,21 +21,33 @@ class Activation(NamedTuple):
 
     function: Callable[[jax.Array], jax.Array]
     slope: Callable[[jax.Array], jax.Array]
+    integral: Callable[[jax.Array], jax.Array]  # of the slope over h, up to a constant
 
 
 LEAK = 0.01  # slope of leaky_relu below 0
 ACTIVATIONS = {
-    'tanh': Activation(jnp.tanh, lambda h: 1 - jnp.square(h)),
-    'relu': Activation(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
-    'linear': Activation(lambda a: a, jnp.ones_like),
-    'sigmoid': Activation(jax.nn.sigmoid, lambda h: h * (1 - h)),
+    'tanh': Activation(jnp.tanh, lambda h: 1 - jnp.square(h), lambda h: h - h**3 / 3),
+    'relu': Activation(jax.nn.relu, lambda h: (h > 0).astype(h.dtype), jax.nn.relu),
+    'linear': Activation(lambda a: a, jnp.ones_like, lambda h: h),
+    'sigmoid': Activation(jax.nn.sigmoid, lambda h: h * (1 - h), lambda h: h**2 / 2 - h**3 / 3),
     'hard_sigmoid': Activation(  # clipped to [0, 1], as in equilibrium propagation
-        lambda a: jnp.clip(a, 0, 1), lambda h: ((h > 0) & (h < 1)).astype(h.dtype)
+        lambda a: jnp.clip(a, 0, 1),
+        lambda h: ((h > 0) & (h < 1)).astype(h.dtype),
+        lambda h: jnp.clip(h, 0, 1),
     ),
     'leaky_relu': Activation(
-        lambda a: jax.nn.leaky_relu(a, LEAK), lambda h: jnp.where(h > 0, 1, LEAK).astype(h.dtype)
+        lambda a: jax.nn.leaky_relu(a, LEAK),
+        lambda h: jnp.where(h > 0, 1, LEAK).astype(h.dtype),
+        lambda h: jax.nn.leaky_relu(h, LEAK),
     ),
-    'elu': Activation(jax.nn.elu, lambda h: jnp.where(h > 0, 1, h + 1)),
+    'elu': Activation(
+        jax.nn.elu,
+        lambda h: jnp.where(h > 0, 1, h + 1),
+        lambda h: h + jnp.square(jnp.minimum(h, 0)) / 2,
+    ),
+    'sign': Activation(  # of threshold units; that of 0 is -1
+        lambda a: jnp.where(a > 0, 1, -1).astype(a.dtype), jnp.zeros_like, jnp.zeros_like
+    ),
 }
 
 
@@ -55,6 +67,7 @@ class Layer(NamedTuple):
     transpose: Callable[[jax.Array, jax.Array], jax.Array]  # (kernel, a) -> x
     activation: Callable[[jax.Array], jax.Array]  # a -> h
     slope: Callable[[jax.Array], jax.Array]  # h -> dh/da
+    integral: Callable[[jax.Array], jax.Array]  # h -> the integral of slope over h
 
     def init(self, key: jax.Array) -> Params:
         """Glorot-uniform kernel and zero bias."""
@@ -70,7 +83,11 @@ class Layer(NamedTuple):
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """f(x): (batch, *in_shape) -> (batch, *out_shape)."""
-        return self.activation(self._affine(params, x))
+        return self.activation(self.potential(params, x))
+
+    def potential(self, params: Params, x: jax.Array) -> jax.Array:
+        """a = linear(kernel, x) + bias, what the activation is given."""
+        return add_bias(self.linear(params['kernel'], x), params['bias'])
 
     def update(self, params: Params, x: jax.Array, h: jax.Array, delta: jax.Array) -> Params:
         """The local update: the VJP of `apply` at (params, x), applied to delta / batch size.
@@ -78,11 +95,12 @@ class Layer(NamedTuple):
         h is apply(params, x), already known; delta has its shape. The division comes last, so that
         slope * delta is the same array that a rule sends further down.
         """
-        _, pullback = jax.vjp(lambda p: self._affine(p, x), params)
-        return jax.tree.map(lambda update: update / len(x), pullback(self.slope(h) * delta)[0])
+        return self.correlation(params, x, self.slope(h) * delta)
 
-    def _affine(self, params: Params, x: jax.Array) -> jax.Array:
-        return add_bias(self.linear(params['kernel'], x), params['bias'])
+    def correlation(self, params: Params, x: jax.Array, error: jax.Array) -> Params:
+        """The VJP of `potential` at (params, x), applied to error / batch size."""
+        _, pullback = jax.vjp(lambda p: self.potential(p, x), params)
+        return jax.tree.map(lambda update: update / len(x), pullback(error)[0])
 
 
 def glorot_uniform(key: jax.Array, shape: Shape, fans: tuple[int, float]) -> jax.Array:

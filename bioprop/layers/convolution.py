@@ -30,7 +30,7 @@ def convolution(
     of `bioprop.layers.window`; binding raises ValueError for an input that they do not fit.
     Differentiable in reverse, to any order.
     """
-    function, slope = ACTIVATIONS[activation]
+    function, slope, integral = ACTIVATIONS[activation]
 
     def bind(in_shape: Shape) -> Layer:
         *spatial, channels = in_shape
@@ -45,6 +45,7 @@ def convolution(
             transpose=partial(transpose, place),
             activation=function,
             slope=slope,
+            integral=integral,
         )
 
     return bind

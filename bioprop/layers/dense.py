@@ -11,7 +11,7 @@ def dense(features: int, activation: str = 'tanh') -> Callable[[Shape], Layer]:
 
     Its transpose, y W^T, restores the shape of the input.
     """
-    function, slope = ACTIVATIONS[activation]
+    function, slope, integral = ACTIVATIONS[activation]
 
     def bind(in_shape: Shape) -> Layer:
         inputs = math.prod(in_shape)
@@ -25,6 +25,7 @@ def dense(features: int, activation: str = 'tanh') -> Callable[[Shape], Layer]:
             transpose=lambda kernel, a: (a @ kernel.T).reshape(len(a), *in_shape),
             activation=function,
             slope=slope,
+            integral=integral,
         )
 
     return bind

@@ -42,7 +42,7 @@ def locally_connected(
     (*places, features). Sizes, strides and padding are those of `bioprop.layers.window`; binding
     raises ValueError for an input that they do not fit. Differentiable in reverse, to any order.
     """
-    function, slope = ACTIVATIONS[activation]
+    function, slope, integral = ACTIVATIONS[activation]
 
     def bind(in_shape: Shape) -> Layer:
         *spatial, channels = in_shape
@@ -57,6 +57,7 @@ def locally_connected(
             transpose=partial(transpose, place),
             activation=function,
             slope=slope,
+            integral=integral,
         )
 
     return bind

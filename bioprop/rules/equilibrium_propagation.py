@@ -11,8 +11,6 @@ error of order beta^2; one-sided, from h^0 and h^+, of order beta. As gamma goes
 is the forward pass, and the update backpropagation's.
 """
 
-import jax.numpy as jnp
-
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
 from bioprop.rules.relaxation import relax
 
@@ -65,13 +63,9 @@ def difference(layer, params, pre, post, factor, still):
     By the midpoint form H(dpost, mean pre) + H(mean post, dpre), which loses no digits to the
     difference of two large products; the bias goes with the first. still: pre are equal.
     """
-    plain = layer._replace(slope=jnp.ones_like)
-
-    def product(post, pre):
-        return plain.update(params, pre, post, factor * post)
-
     (x, y), (a, b) = pre, post
-    moved = product(a - b, (x + y) / 2)
+    moved = layer.correlation(params, (x + y) / 2, factor * (a - b))
     if still:
         return moved
-    return moved | {'kernel': moved['kernel'] + product((a + b) / 2, x - y)['kernel']}
+    other = layer.correlation(params, x - y, factor * ((a + b) / 2))
+    return moved | {'kernel': moved['kernel'] + other['kernel']}

@@ -12,7 +12,6 @@ alike.
 import math
 
 import jax
-import jax.numpy as jnp
 
 from bioprop.rules.base import Hyperparameter, Rule
 
@@ -35,7 +34,7 @@ def pepita() -> Rule:
         again = network.states(weights['forward'], image)
         deltas = [h - other for h, other in zip(states[1:-1], again[1:-1], strict=True)]
         forward = tuple(
-            layer._replace(slope=jnp.ones_like).update(params, x, delta, delta)
+            layer.correlation(params, x, delta)
             for layer, params, x, delta in zip(
                 network.layers, weights['forward'], again[:-1], (*deltas, error), strict=True
             )

@@ -12,8 +12,6 @@ from collections.abc import Callable
 
 import jax
 
-from bioprop.layers import add_bias
-
 
 def relax(
     network, forward, states: tuple, gamma: jax.Array, steps: int, nudge: Callable | None = None
@@ -22,7 +20,7 @@ def relax(
 
     nudge: h_L -> beta e(h_L), what the top layer is pushed by; None in the free phase.
     """
-    lowest = _affine(network.layers[0], forward[0], states[0])  # of what never changes: once
+    lowest = network.layers[0].potential(forward[0], states[0])  # of what never changes: once
     top = len(network.layers)
     order = [*range(top, 0, -2), *range(top - 1, 0, -2)]
 
@@ -30,7 +28,7 @@ def relax(
         h = [None, *hidden]  # h_0 enters by `lowest` alone
         for l in order:
             layer = network.layers[l - 1]
-            a = lowest if l == 1 else _affine(layer, forward[l - 1], h[l - 1])
+            a = lowest if l == 1 else layer.potential(forward[l - 1], h[l - 1])
             if l == top:
                 h[l] = a if nudge is None else a - nudge(h[l])
             else:
@@ -40,7 +38,3 @@ def relax(
 
     hidden, _ = jax.lax.scan(sweep, states[1:], None, length=steps)
     return (states[0], *hidden)
-
-
-def _affine(layer, params, x):
-    return add_bias(layer.linear(params['kernel'], x), params['bias'])

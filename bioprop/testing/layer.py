@@ -71,6 +71,7 @@ def _check_shapes(layer):
             trace('transpose', x, kernel, a)
             trace('activation', a, a)
             trace('slope', a, a)
+            trace('integral', a, a)
             trace('apply', a, params, x)
             trace('update', params, params, x, a, a)
 
@@ -151,6 +152,11 @@ def _check_activation(layer, a, random):
     same(
         'slope is not the derivative of activation', {'slope': layer.slope(h)}, {'slope': slope},
         'Write dh/da in terms of h, which is what it is given',
+    )  # fmt: skip
+    _, derivative = jax.jvp(layer.integral, (h,), (jnp.ones_like(h),))
+    same(
+        'slope is not the derivative of integral', {'slope': derivative}, {'slope': slope},
+        'Write the integral of the slope over h',
     )  # fmt: skip
 
 
