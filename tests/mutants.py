@@ -30,6 +30,8 @@ SECONDS = 900  # after which tests count as failed: they never end
 KEEN = 10  # tests that are asked before the rest
 RULES = ('test_rules', 'test_catalogue')
 LOCAL = ('test_local', 'test_linen', 'test_networks', 'test_testing')
+TARGETS = ('test_targets_by_hand', 'test_target_family', 'test_inverses', 'test_testing')
+DIRECT = ('test_targets_by_hand', 'test_direct_targets', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
     'bioprop/objective.py': ('test_objective', 'test_rules', 'test_dfa_blocks'),
@@ -59,14 +61,24 @@ GUARDS = {
         *RULES,
         'test_diagnostics',
     ),
+    'bioprop/rules/difference_reconstruction.py': TARGETS,
     'bioprop/rules/direct_kolen_pollack.py': ('test_direct_feedback', 'test_testing'),
+    'bioprop/rules/direct_targets.py': DIRECT,
+    'bioprop/rules/dtp_drl.py': DIRECT,
     'bioprop/rules/equilibrium_propagation.py': ('test_catalogue', 'test_equilibrium_propagation'),
     'bioprop/rules/error_broadcast.py': ('test_direct_feedback', 'test_testing'),
     'bioprop/rules/feedback_alignment.py': (*RULES, 'test_diagnostics'),
+    'bioprop/rules/feasible_targets.py': TARGETS,
+    'bioprop/rules/feedback_control.py': DIRECT,
     'bioprop/rules/forward_forward.py': ('test_forward_forward', 'test_testing'),
+    'bioprop/rules/gait_prop.py': DIRECT,
+    'bioprop/rules/gauss_newton_targets.py': DIRECT,
+    'bioprop/rules/inverses.py': ('test_inverses', *RULES),
     'bioprop/rules/kernel_feedback.py': ('test_kolen_pollack', 'test_testing'),
     'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_testing'),
+    'bioprop/rules/linear_algebra.py': DIRECT,
     'bioprop/rules/local_prediction.py': ('test_local_prediction', 'test_testing'),
+    'bioprop/rules/local_representation_alignment.py': TARGETS,
     'bioprop/rules/pepita.py': ('test_pepita', 'test_testing'),
     'bioprop/rules/perturbation.py': ('test_perturbation', 'test_testing'),
     'bioprop/rules/product_alignment.py': ('test_product_alignment', 'test_testing'),
@@ -74,7 +86,7 @@ GUARDS = {
     'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
     'bioprop/rules/sign_symmetry.py': ('test_sign_symmetry', 'test_testing'),
     'bioprop/rules/tangents.py': ('test_perturbation', 'test_testing'),
-    'bioprop/rules/target_propagation.py': (*RULES, 'test_diagnostics'),
+    'bioprop/rules/target_propagation.py': (*RULES, 'test_inverses', 'test_diagnostics'),
     'bioprop/rules/transforms.py': ('test_transforms', 'test_step'),
 }
 OPERATORS = {

@@ -482,3 +482,19 @@ def test_reference_numbers_are_the_papers():
     assert tables['table2_imagenet_lc']['bp'] == {'top1': 71.43, 'top5': 49.07}
     assert tables['table4_search_space']['sigma'] == [0.01, 0.3]
     assert published.hyperparameters('published', 'mnist', 'fc', 'fa', 'parallel')['eps'] == 1e-4
+
+
+def test_a_row_comes_before_the_catalogue_and_that_before_the_rules_defaults():
+    """Meulemans et al.'s rates of each set on the dense net, and ours elsewhere."""
+    sets = {('mnist', 'fc'): 3.34e-4, ('fashion_mnist', 'fc'): 5.05e-4, ('mnist', 'lc'): 1e-3}
+    for (dataset, net), rate in sets.items():
+        assert resolve(paper(dataset, 'ddtp_linear', net=net))['lr'] == rate
+    found = resolve(paper('mnist', 'ddtp_linear'))
+    assert (found['feedback_weight_decay'], found['feedback_decay']) == (5.8e-7, 'coupled')
+    assert (found['feedback_pretraining'], found['feedback_passes']) == (6, 1)
+    assert resolve(paper('mnist', 'ddtp_linear', lr=0.1))['lr'] == 0.1
+    of_catalogue, of_rule = (
+        resolve(paper('mnist', name)) for name in ('target_propagation', 'dfc')
+    )
+    assert (of_catalogue['alpha'], of_catalogue['scale']) == (0.1, 1.0)
+    assert (of_rule['leak'], of_rule['target']) == (0.0014, 0.1)

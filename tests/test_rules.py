@@ -27,6 +27,7 @@ from bioprop import networks, rules
 from bioprop.errors import UserError
 from bioprop.losses import LOSSES
 from bioprop.rules import Context, ao_sdtp, dtp, init_weights, sdtp
+from bioprop.rules.inverses import INVERSES
 from bioprop.training import optim
 from bioprop.training.learner import Learner, init_state
 from bioprop.training.schedules import BOTH
@@ -302,7 +303,7 @@ def test_an_inverse_is_given_the_net_whose_top_has_the_auxiliary_units(x64):
 
     def inverse(network, weights, l, y):
         widths.add(network.out_shape)
-        return rules.target_propagation.inverse(network, weights, l, y)
+        return INVERSES['after'].apply(network, weights, l, y)
 
     p = problem(ao_sdtp(3, inverse=inverse))
     close(p.updates(), p._replace(rule=ao_sdtp(3)).updates())
@@ -319,7 +320,7 @@ def test_z_is_the_same_in_target_and_state():
 
     def spy(network, weights, l, y):
         calls.append((l, y))
-        return rules.target_propagation.inverse(network, weights, l, y)
+        return INVERSES['after'].apply(network, weights, l, y)
 
     p = problem(ao_sdtp(3, inverse=spy))
     with jax.disable_jit():

@@ -84,6 +84,7 @@ def test_averages_are_over_seeds_and_count_a_run_once():
     first, second = averages(entries, names, runs)
     assert (first['changes'], first['seeds'], first['diverged']) == ({'lr': 1}, 2, 0)
     assert list(first['scores']) == ['best_test_error', 'validation_loss']
+    assert 'angles' not in first
     deviation = pytest.approx(3 / math.sqrt(2))
     assert first['scores']['best_test_error'] == {'mean': 3.5, 'deviation': deviation, 'seeds': 2}
     assert (second['seeds'], second['diverged']) == (2, 1)
@@ -95,6 +96,20 @@ def test_averages_are_over_seeds_and_count_a_run_once():
     assert '3.50 ± 2.12' in one
     assert '0.00125 ± 0.00000' in one
     assert '3.00 ' in two
+
+
+def test_angles_stand_beside_scores_and_what_is_one_in_all_entries_does_not():
+    runs = pd.DataFrame({'name': ['a', 'b', 'c'], 'diverged': False, 'test_error': [1.0, 2.0, 3.0]})
+    entries = [{'rule': 'bp'}, {'rule': 'fa', 'seed': 0}, {'rule': 'fa', 'seed': 1}]
+    entries = [entry | {'lr': 1} for entry in entries]
+    measured = pd.DataFrame({'signal_angle/total': [80.0, 60.0]}, index=['b', 'c'])
+    alone, both = averages(entries, ['a', 'b', 'c'], runs, measured)
+    assert 'angles' not in alone
+    assert both['angles']['signal_angle/total']['mean'] == 70
+    header, _, first, second = text([alone, both], 'github').splitlines()
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in (header, first, second)]
+    assert cells[0] == ['rule', 'seeds', 'diverged', 'test error', 'signal angle/total']
+    assert [row[-1] for row in cells[1:]] == ['-', '70 ± 14']
 
 
 def test_commands_are_those_of_the_runs_alone(launch, tmp_path):

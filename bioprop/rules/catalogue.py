@@ -17,20 +17,28 @@ from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
 from bioprop.rules.brainprop import brainprop
 from bioprop.rules.counter_current import counter_current
+from bioprop.rules.difference_reconstruction import fw_dtp, l_drl
 from bioprop.rules.direct_feedback import dfa, drtp, shallow, sign_dfa
 from bioprop.rules.direct_kolen_pollack import direct_kolen_pollack, with_top_kernel
+from bioprop.rules.direct_targets import ddtp_control, ddtp_linear, ddtp_rhl
+from bioprop.rules.dtp_drl import dtp_drl
 from bioprop.rules.equilibrium_propagation import equilibrium_propagation
 from bioprop.rules.error_broadcast import error_broadcast
+from bioprop.rules.feasible_targets import feasible_targets
 from bioprop.rules.feedback_alignment import fa
+from bioprop.rules.feedback_control import dfc
 from bioprop.rules.forward_forward import forward_forward
+from bioprop.rules.gait_prop import gait_prop, with_orthogonal_kernels
+from bioprop.rules.gauss_newton_targets import gauss_newton_targets
 from bioprop.rules.kernel_feedback import with_forward_kernels
 from bioprop.rules.kolen_pollack import kolen_pollack
 from bioprop.rules.local_prediction import local_prediction, with_top_layer
+from bioprop.rules.local_representation_alignment import lra_diff, lra_e, lra_fdbk
 from bioprop.rules.pepita import pepita
 from bioprop.rules.perturbation import forward_gradient, node_perturbation, weight_perturbation
 from bioprop.rules.product_alignment import product_fa
 from bioprop.rules.sign_symmetry import brsf, frsf, usf, with_one_magnitude, with_true_magnitudes
-from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp
+from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp, target_propagation
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
 
@@ -65,7 +73,16 @@ def of_both(settings: Mapping[str, Any]) -> dict[str, Any]:
 SIGNS = ('Liao, Leibo and Poggio 2016', 'Moskovitz, Litwin-Kumar and Abbott 2018')
 KUNIN, FRENKEL = ('Kunin et al. 2020',), ('Frenkel, Lefebvre and Bol 2021',)
 ALIGNED = {'transport': 'none', 'as_bp': with_forward_kernels}
+MEULEMANS = ('Meulemans et al. 2020',)
+ORORBIA = ('Ororbia, Mali, Kifer and Giles 2018',)
 RATES = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
+
+
+# What its feedback weights learn alone, with L2 in their gradient; its rates are tuned rows.
+PRETRAINED = of_both(RATES) | {
+    'hyperparameters': 'tuned', 'feedback_pretraining': 6, 'feedback_passes': 1,
+    'feedback_decay': 'coupled',
+}  # fmt: skip
 
 
 def of_lenet(error: float) -> tuple[Published, ...]:
@@ -190,6 +207,63 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'weight_perturbation': Entry(
         weight_perturbation, 'WP', 'perturbation', ('Werfel, Xie and Seung 2005',), settings=RATES
     ),
+    'target_propagation': Entry(
+        target_propagation, 'TP', 'targets', ('Bengio 2014',),
+        settings=of_both(RATES) | {'alpha': 0.1, 'sigma': 0.1}, claims={'transport': 'top'},
+    ),
+    'l_drl': Entry(
+        l_drl, 'L-DRL', 'targets', ('Ernoult et al. 2022',),
+        (
+            Published('CIFAR-10, VGG, 90 epochs', 10.62, 'quoted by Kao and Hariharan 2024'),
+            Published('MNIST, fully connected', 6.71, 'Kao and Hariharan 2024'),
+        ),
+        settings=of_both(RATES), claims={'transport': 'none'},
+    ),
+    'fw_dtp': Entry(
+        fw_dtp, 'FW-DTP', 'targets', ('Shibuya et al. 2023',),
+        (Published('MNIST, fully connected', 2.80, 'Kao and Hariharan 2024'),),
+        settings=RATES, claims={'transport': 'none'},
+    ),
+    'ddtp_linear': Entry(
+        ddtp_linear, 'DDTP-linear', 'targets', MEULEMANS, settings=PRETRAINED,
+        claims={'transport': 'none', 'as_bp': with_top_kernel},
+    ),
+    'ddtp_control': Entry(
+        ddtp_control, 'DDTP-control', 'targets', MEULEMANS, settings=PRETRAINED,
+        claims={'transport': 'none'},
+    ),
+    'ddtp_rhl': Entry(
+        ddtp_rhl, 'DDTP-RHL', 'targets', MEULEMANS, settings=PRETRAINED,
+        claims={'transport': 'none'},
+    ),
+    'dtp_drl': Entry(
+        dtp_drl, 'DTPDRL', 'targets', MEULEMANS, settings=PRETRAINED,
+        claims={'transport': 'none', 'local_feedback': False},
+    ),
+    'gauss_newton_targets': Entry(
+        gauss_newton_targets, 'GNT', 'targets', MEULEMANS, settings=RATES,
+        claims={'transport': 'all'},
+    ),
+    'gait_prop': Entry(
+        gait_prop, 'GAIT', 'targets', ('Ahmad, van Gerven and Ambrogioni 2020', 'Dalm et al. 2021'),
+        settings=RATES,
+        claims={'transport': 'all', 'as_bp': with_orthogonal_kernels, 'kinds': ('dense',)},
+    ),
+    'dfc': Entry(
+        dfc, 'DFC', 'targets', ('Meulemans et al. 2021',),
+        (Published('MNIST, 3x256, 100 epochs', 2.18, 'Meulemans et al. 2021, table 1'),),
+        settings=PRETRAINED,
+    ),
+    'lra_e': Entry(
+        lra_e, 'LRA-E', 'targets', ('Ororbia and Mali 2019',), settings=of_both(RATES),
+        claims={'local_feedback': False},
+    ),
+    'lra_diff': Entry(lra_diff, 'LRA-diff', 'targets', ORORBIA, settings=RATES),
+    'lra_fdbk': Entry(lra_fdbk, 'LRA-fdbk', 'targets', ORORBIA, settings=RATES),
+    'feasible_targets': Entry(
+        feasible_targets, 'FTP', 'targets', ('Friesen and Domingos 2018',),
+        settings=RATES | {'activation': 'sign'}, demands={'activation': 'sign'},
+    ),
     'equilibrium_propagation': Entry(
         equilibrium_propagation, 'EP', 'energy',
         ('Scellier and Bengio 2017', 'Laborieux et al. 2021'),
@@ -197,6 +271,14 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         claims={'hparams': {'gamma': 0.1}},
     ),
 }  # fmt: skip
+
+# Rules of the field that are not here, and why.
+MISSING = {
+    'DTP-sigma (Ororbia and Mali 2019)': 'its equations were not found: the text was not seen',
+    "Le Cun's learning machine of threshold units (1986)": 'its equations were not found; what '
+    'came of it is `feasible_targets`',
+    'FW-DTP with batch normalisation (Shibuya et al. 2023)': 'it couples the examples of a batch',
+}
 
 
 def label(rule: str) -> str:

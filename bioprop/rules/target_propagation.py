@@ -1,22 +1,23 @@
-"""Difference target propagation (Lee et al. 2015) and its simplified forms (Bartunov et al. 2018).
+"""Target propagation: Bengio 2014, Lee et al. 2015 (DTP) and Bartunov et al. 2018 (the simplified).
 
-An inverse g_l maps h_l back to h_{l-1}: g_l(y) = s_{l-1}(transpose(V_l, y) + c_l). Targets go down
-by the difference rule
+An inverse g_l maps h_l back to h_{l-1}: see `bioprop.rules.inverses`. Targets go down by
 
-    t_l = h_l + g_{l+1}(t_{l+1}) - g_{l+1}(h_{l+1})
+    TP      t_{l-1} = g_l(t_l)
+    others  t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l)                          (the difference rule)
 
 and start
-    DTP      at h_{L-1}:  t_{L-1} = h_{L-1} - alpha dL/dh_{L-1}
+    TP, DTP  at h_{L-1}:  t_{L-1} = h_{L-1} - alpha dL/dh_{L-1}, or (start='logits')
+             at h_L:      t_L = h_L - alpha dL/dh_L, so that no W is transported
     SDTP     at the output o:  t_L = the label, h_L = o (softmax)
     AO-SDTP  at the output (o, z), z = tanh(A h_{L-1}) with A fixed:  t_L = (label, z)
 
 A hidden layer descends scale ||h_l - t_l||^2, the top layer the task's loss. With noise
 e ~ sigma N(0, 1) the inverses descend
 
-    DTP             inverse_scale || g_l(f_l(h_{l-1} + e)) - (h_{l-1} + e) ||^2,  l = 2..L-1
+    TP, DTP         inverse_scale || g_l(f_l(h_{l-1} + e)) - (h_{l-1} + e) ||^2,  l = 2..L-1 or L
     SDTP, AO-SDTP   inverse_scale || g_l(f_l(h_{l-1} + e)) - h_{l-1} ||^2,        l = 2..L
 
-(summed over units, averaged over the batch). All take `inverse(network, weights, l, y)`.
+(summed over units, averaged over the batch). `inverse` is a name or (network, weights, l, y) -> x.
 """
 
 from collections.abc import Callable
@@ -24,9 +25,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from bioprop.errors import UserError
-from bioprop.layers import add_bias, dense
+from bioprop.errors import UserError, unknown
+from bioprop.layers import dense
 from bioprop.networks import Network
+from bioprop.rules import inverses
 from bioprop.rules.base import Hyperparameter, Rule
 
 # Local losses are squared distances summed over units. Ranges are those of table 4.
@@ -38,37 +40,30 @@ HPARAMS = (
 ALPHA = Hyperparameter('alpha', None, 0.01, 0.4, least=0)
 
 
-def inverse(network, weights, l, y):
-    """g_l(y), from the shape of h_l to that of h_{l-1}: the default inverse."""
-    params = weights['feedback'][l - 1]
-    a = network.layers[l - 1].transpose(params['kernel'], y)
-    return network.layers[l - 2].activation(add_bias(a, params['bias']))
-
-
-def init_inverses(key, network, top):
-    """V_l, shaped and initialised like W_l, and c_l, shaped like b_{l-1}, for l = 2..top.
-
-    Raises UserError for a network without a hidden layer: it has nothing to set targets for.
-    """
-    if len(network.layers) < 2:
-        raise UserError('target propagation needs at least one hidden layer')
-    feedback = [None] * len(network.layers)
-    for l in range(2, top + 1):
-        feedback[l - 1] = {
-            'kernel': network.layers[l - 1].init_kernel(jax.random.fold_in(key, l)),
-            'bias': network.layers[l - 2].init_bias(),
-        }
-    return tuple(feedback)
-
-
-def descend_targets(network, weights, states, top_displacement, inverse):
-    """h_l - t_l for l = 1..L-1 by the difference rule, from that of h_{L-1} down."""
-    displacements = [top_displacement]
-    for l in range(len(network.layers) - 1, 1, -1):
-        h = states[l]
-        target = h - displacements[-1]
-        displacements.append(inverse(network, weights, l, h) - inverse(network, weights, l, target))
+def descend(l: int, displacement: jax.Array, step_down: Callable) -> tuple:
+    """(h_1 - t_1, ..., h_l - t_l) from the last; step_down: (l, h_l - t_l) -> h_{l-1} - t_{l-1}."""
+    displacements = [displacement]
+    for k in range(l, 1, -1):
+        displacements.append(step_down(k, displacements[-1]))
     return tuple(reversed(displacements))
+
+
+def by_difference(inverse: inverses.Inverse, sweeps: int = 1) -> Callable:
+    """The difference rule: (network, weights, states) -> the step that `descend` takes."""
+
+    def steps(network, weights, states):
+        def step_down(l, displacement):
+            layer, params = network.layers[l - 1], weights['forward'][l - 1]
+            target = states[l] - displacement
+            below = inverse.difference(network, weights, l, states[l], target)
+            for _ in range(sweeps - 1):
+                reached = layer.apply(params, states[l - 1] - below)
+                below += inverse.difference(network, weights, l, reached, target)
+            return below
+
+        return step_down
+
+    return steps
 
 
 def forward_signals(displacements):
@@ -86,14 +81,6 @@ def forward_signals(displacements):
     return signals
 
 
-def inverse_kernels(network, weights):
-    """V_l in the shape of W_l; of V_L the part that the outputs go through."""
-    return tuple(
-        params and params['kernel'][..., : layer.kernel_shape[-1]]
-        for layer, params in zip(network.layers, weights['feedback'], strict=True)
-    )
-
-
 def reconstruct(network, weights, states, context, l, inverse):
     """(h_{l-1} + e, g_l of f_l of it): a noisy state, and what comes back of it."""
     h = states[l - 1]
@@ -107,55 +94,104 @@ def squared_distance(x, y):
     return jnp.sum(jnp.square(x - y)) / len(x)
 
 
-def dtp(inverse: Callable = inverse) -> Rule:
-    """Difference target propagation; the penultimate target takes one gradient step of alpha."""
+def dtp(start: str = 'penultimate', inverse: str | Callable = 'after', sweeps: int = 1) -> Rule:
+    """Difference target propagation; the first target takes one gradient step of alpha.
 
+    With several sweeps (iterated targets, Bengio et al. 2015; their equation as remembered) a
+    target comes nearer to what the layer maps to the target above: t_{l-1} starts at h_{l-1}, and
+    each sweep adds g_l(t_l) - g_l(f_l(t_{l-1})) to it. Raises UserError for another option.
+    """
+    g = inverses.named(inverse)
+    if sweeps < 1:
+        raise UserError(f'sweeps must be at least 1, not {sweeps}')
+    return _learning_to_reconstruct(g, *started(start, by_difference(g, sweeps)))
+
+
+def target_propagation(start: str = 'penultimate', inverse: str | Callable = 'after') -> Rule:
+    """Vanilla target propagation: a target is what the inverse makes of the one above.
+
+    The inverses learn as in DTP. Raises UserError for another option.
+    """
+    g = inverses.named(inverse)
+
+    def steps(network, weights, states):
+        return lambda l, moved: states[l - 1] - g.apply(network, weights, l, states[l] - moved)
+
+    return _learning_to_reconstruct(g, *started(start, steps))
+
+
+def _learning_to_reconstruct(g: inverses.Inverse, top: Callable, displacements: Callable) -> Rule:
     def init(key, network, forward):
-        return init_inverses(key, network, top=len(network.layers) - 1), ()
-
-    def displacements(network, weights, states, context):
-        top = len(network.layers)
-        gradient = network.layers[-1].transpose(
-            weights['forward'][-1]['kernel'],
-            network.layers[-1].slope(states[-1]) * context.error(states),
-        )
-        displacement = context.hparam('alpha', top) * gradient
-        return descend_targets(network, weights, states, displacement, inverse)
+        return inverses.init_inverses(key, network, top(network)), ()
 
     def inverse_of_state(network, weights, context, l, x, h):
-        return inverse(network, weights, l, h)
+        return g.apply(network, weights, l, h)
 
     def feedback_loss(network, weights, states, context):
         loss = 0.0
-        for l in range(2, len(network.layers)):
+        for l in range(2, top(network) + 1):
             noisy, back = reconstruct(network, weights, states, context, l, inverse_of_state)
             loss += context.hparam('inverse_scale', l) * squared_distance(back, noisy)
         return loss
 
     return Rule(
         init, forward_signals(displacements), feedback_loss, hparams=(*HPARAMS, ALPHA),
-        displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
+        displacements=displacements, inverse=inverse_of_state,
+        feedback_kernels=inverses.inverse_kernels,
     )  # fmt: skip
 
 
-def sdtp(inverse: Callable = inverse) -> Rule:
+def penultimate_step(network, weights, states, context):
+    """alpha dL/dh_{L-1}."""
+    layer, kernel = network.layers[-1], weights['forward'][-1]['kernel']
+    gradient = layer.transpose(kernel, layer.slope(states[-1]) * context.error(states))
+    return context.hparam('alpha', len(network.layers)) * gradient
+
+
+def logit_step(network, weights, states, context):
+    """alpha dL/dh_L."""
+    return context.hparam('alpha', len(network.layers)) * context.error(states)
+
+
+STARTS = {'penultimate': penultimate_step, 'logits': logit_step}
+
+
+def started(start: str, steps: Callable) -> tuple[Callable, Callable]:
+    """(network -> the layer that targets start at, the highest with an inverse; displacements).
+
+    steps: (network, weights, states) -> the step that `descend` takes. Raises UserError for another
+    start.
+    """
+    if start not in STARTS:
+        raise unknown('start', start, STARTS)
+
+    def top(network):
+        return len(network.layers) - (start == 'penultimate')
+
+    def displacements(network, weights, states, context):
+        first = STARTS[start](network, weights, states, context)
+        found = descend(top(network), first, steps(network, weights, states))
+        return found[: len(network.layers) - 1]
+
+    return top, displacements
+
+
+def sdtp(inverse: str | Callable = 'after') -> Rule:
     """Simplified DTP: the target of the output is the label, and no gradient is transported."""
     return ao_sdtp(auxiliary_units=0, inverse=inverse)
 
 
-def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
+def ao_sdtp(auxiliary_units: int = 256, inverse: str | Callable = 'after') -> Rule:
     """SDTP with auxiliary outputs: fixed random features z of h_{L-1} beside the output o.
 
     g_L then inverts (o, z), of width outputs + auxiliary_units; z is the same in the target as in
     the state. `inverse` is given the network whose top layer has that width.
     """
+    g = inverses.named(inverse)
 
     def widen(network):
-        wide = dense(network.out_shape[0] + auxiliary_units)(network.layers[-1].in_shape)
+        wide = dense(network.out_shape[0] + auxiliary_units, 'linear')(network.layers[-1].in_shape)
         return Network((*network.layers[:-1], wide))
-
-    def wide_inverse(network, weights, l, y):
-        return inverse(widen(network), weights, l, y)
 
     def projection(network):
         return dense(auxiliary_units, 'tanh')(network.layers[-1].in_shape)
@@ -168,25 +204,23 @@ def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
 
     def init(key, network, forward):
         key_inverse, key_projection = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        feedback = init_inverses(key_inverse, widen(network), top=len(network.layers))
+        feedback = inverses.init_inverses(key_inverse, widen(network), top=len(network.layers))
         fixed = projection(network).init_kernel(key_projection) if auxiliary_units else ()
         return feedback, fixed
 
     def displacements(network, weights, states, context):
-        z = features(network, weights, states[-2])
+        z, wide, top = features(network, weights, states[-2]), widen(network), len(network.layers)
         optimum = context.loss.optimum(states[-1], context.batch['label'])
-
-        def back(output):
-            y = jnp.concatenate([output, z], axis=-1)
-            return wide_inverse(network, weights, len(network.layers), y)
-
-        displacement = back(context.loss.output(states[-1])) - back(optimum)
-        return descend_targets(network, weights, states, displacement, wide_inverse)
+        output, best = (
+            jnp.concatenate([y, z], axis=-1) for y in (context.loss.output(states[-1]), optimum)
+        )
+        displacement = g.difference(wide, weights, top, output, best)
+        return descend(top - 1, displacement, by_difference(g)(wide, weights, states))
 
     def inverse_of_state(network, weights, context, l, x, h):
         if l == len(network.layers):
             h = jnp.concatenate([context.loss.output(h), features(network, weights, x)], axis=-1)
-        return wide_inverse(network, weights, l, h)
+        return g.apply(widen(network), weights, l, h)
 
     def feedback_loss(network, weights, states, context):
         loss = 0.0
@@ -197,5 +231,6 @@ def ao_sdtp(auxiliary_units: int = 256, inverse: Callable = inverse) -> Rule:
 
     return Rule(
         init, forward_signals(displacements), feedback_loss, hparams=HPARAMS,
-        displacements=displacements, inverse=inverse_of_state, feedback_kernels=inverse_kernels,
+        displacements=displacements, inverse=inverse_of_state,
+        feedback_kernels=inverses.inverse_kernels,
     )  # fmt: skip

@@ -145,7 +145,8 @@ def paper(dataset: str, rule: str, arguments: str = '', /, **settings: Any) -> C
         )
     config = Config(_defaults())
     config.update(dict.fromkeys(keys_of(rule)) | {'dataset': dataset, 'rule': rule})
-    made_for = {key: value for key, value in rules.entry(rule).settings.items() if key not in OPEN}
+    own = rules.entry(rule).settings
+    made_for = {key: value for key, value in own.items() if key in KINDS and key not in OPEN}
     config.update(OF_SETS.get(dataset, {}) | made_for | settings)
     for key, text in given:
         override(config, key, text)

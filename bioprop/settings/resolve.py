@@ -114,17 +114,29 @@ def check_sides(resolved: dict[str, Any], rule: rules.Rule, sides: Sequence[str]
 def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
     """Looks up hyperparameters at None.
 
-    Rates are those of an optimiser: the paper's of Adam, the catalogue's of the one named beside.
+    A row of the chosen source comes before what the catalogue says, and that before the rule's own
+    defaults. Rates are those of an optimiser: a row's of Adam, the catalogue's of the one named
+    beside.
     """
-    defaults = {each.name: each.default for each in rule.hparams}
-    known = defaults | published.hyperparameters(*(resolved[name] for name in PLACE))
-    adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
-    _set_open(resolved, (*rule.names, *_rates(resolved, adam)), known)
     own = rules.entry(resolved['rule']).settings
+    adam = [side for side in rule.sides if resolved[f'{SIDES[side]}optimizer'] == 'adam']
+    decays = [f'{SIDES[side]}weight_decay' for side in adam]
+    _set_open(resolved, (*rule.names, *_rates(resolved, adam), *decays), _row(resolved))
     for side in SIDES.values():
         same = resolved[f'{side}optimizer'] == own.get(f'{side}optimizer', 'adam')
         names = ('weight_decay', 'lr', *OPTIONS) if same else ('weight_decay',)
         _set_open(resolved, [side + name for name in names], own)
+    defaults = {each.name: each.default for each in rule.hparams}
+    _set_open(resolved, rule.names, defaults | own)
+
+
+def _row(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Of the chosen source; a data set's own come before those of the set that it goes by."""
+    source, paper, *place = (resolved[name] for name in PLACE)
+    goes_by = paper == PAPER_SETS.get(resolved['dataset'])
+    sets = (paper, resolved['dataset']) if goes_by else (paper,)
+    rows = [published.hyperparameters(source, each, *place) for each in sets]
+    return rows[0] | rows[-1]
 
 
 def _set_open(resolved: dict[str, Any], names: Sequence[str], known: Mapping[str, Any]) -> None:
