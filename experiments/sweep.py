@@ -73,7 +73,9 @@ def commands(argv: list[str], found: list[Entry], configs: list[Config]) -> list
 def show(study: Study, found: list[Entry], configs: list[Config], line: str) -> None:
     """Prints the table of a finished sweep, and writes it into the study."""
     ended = runs(study.folder)
-    records = averages.averages(found, map(run_name, configs), ended)
+    names = list(map(run_name, configs))
+    angles = averages.angles(ended[ended['name'].isin(names)])
+    records = averages.averages(found, names, ended, angles)
     print(averages.text(records))
     content = {'command': line, **made_with(ended), 'averages': records}
     write_json(study.folder / 'table.json', content)

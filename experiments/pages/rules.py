@@ -10,6 +10,7 @@ import tabulate
 
 from bioprop import rules
 from bioprop.rules import CATALOGUE, Entry
+from bioprop.rules.catalogue import MISSING
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
 
@@ -39,6 +40,8 @@ def page(results: Path) -> str:
     parts = [_section(module, list(names)) for module, names in described]
     commands = [f'    {run["command"]}' for run in runs]
     introduction = INTRODUCTION.format(results=f'results/{results.name}')
+    missing = '\n'.join(f'* {name}: {reason}.' for name, reason in MISSING.items())
+    parts += ['## Rules that are not here', missing]
     return '\n\n'.join([introduction.strip(), table, *parts, *_commands(commands)]) + '\n'
 
 
