@@ -6,6 +6,7 @@ python -m experiments.figures auxiliary --study=FOLDER    error by auxiliary uni
 python -m experiments.figures autoencoder --study=FOLDER [--runs=WORKDIR,...]
                                                           reconstruction (figures 6, 7)
 python -m experiments.figures diagnostics --study=FOLDER  what --config.diagnostics found
+python -m experiments.figures inverses --study=FOLDER     angles of targets by inverse and start
 
 It works while the study is in progress. Digits need trained weights, which studies do not keep:
 --runs names workdirs of bioprop.main. A line is the mean over the seeds of a row's winner, or of

@@ -125,13 +125,19 @@ def test_plain_bp_is_bp(kind):
 @pytest.mark.parametrize(('together', 'groups'), [(0, 2), (10**6, 1)])
 def test_step_rows_have_their_keys(together, groups, monkeypatch):
     monkeypatch.setattr(step, 'TOGETHER', together)
-    monkeypatch.setattr(step, 'RULES', ('bp', 'dtp'))
-    assert len(step.groups(TINY)) == groups
-    rows = step.net_rows(TINY, 3, 0.01)
+    names = ('bp', 'dtp')
+    assert len(step.groups(TINY, names)) == groups
+    rows = step.net_rows(TINY, 3, 0.01, names)
     assert [row['contestant'] for row in rows] == ['plain_bp', 'bp', 'dtp']
     assert rows[0]['ratio_to_plain_bp'] == rows[1]['ratio_to_bp'] == 1
     assert all(row['ms_step'] > 0 and row['peak_bytes'] > 0 for row in rows)
     assert rows[2]['mflop'] > rows[1]['mflop'] == rows[0]['mflop']
+
+
+def test_more_turns_of_the_feedback_add_its_products_and_no_other():
+    one, two, three = (flops(step.rule_products('dtp', TINY, 3, k)) for k in (1, 2, 3))
+    assert three - two == two - one > 0
+    assert flops(step.rule_products('bp', TINY, 3, 3)) == flops(step.rule_products('bp', TINY, 3))
 
 
 def test_dfa_rows_have_their_keys_and_signals_agree():

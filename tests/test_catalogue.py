@@ -115,7 +115,8 @@ def test_ranges_are_those_of_table_4_and_scales_those_of_the_papers():
 
 def test_defaults_are_those_that_the_docstrings_speak_of():
     """Table 3 has 256 auxiliary units; what equilibrium propagation takes was measured."""
-    assert rules.options('ao_sdtp') == {'auxiliary_units': 256}
+    assert rules.options('ao_sdtp') == {'auxiliary_units': 256, 'inverse': 'after'}
+    assert rules.options('dtp') == {'start': 'penultimate', 'inverse': 'after', 'sweeps': 1}
     assert rules.options('dfa') == {'feedback': 'stored'}
     free = {'free_steps': 20, 'nudged_steps': 12, 'centred': True}
     assert rules.options('equilibrium_propagation') == free

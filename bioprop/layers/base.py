@@ -33,7 +33,7 @@ ACTIVATIONS = {
     'hard_sigmoid': Activation(  # clipped to [0, 1], as in equilibrium propagation
         lambda a: jnp.clip(a, 0, 1),
         lambda h: ((h > 0) & (h < 1)).astype(h.dtype),
-        lambda h: jnp.clip(h, 0, 1),
+        lambda h: 1 - jax.nn.relu(1 - jax.nn.relu(h)),
     ),
     'leaky_relu': Activation(
         lambda a: jax.nn.leaky_relu(a, LEAK),

@@ -12,7 +12,7 @@ from bioprop.records.numbers import numbers
 from experiments.analysis import measured, series
 from experiments.analysis.reconstruct import one_of_each_class, reconstructions
 from experiments.analysis.rows import load, panels, placed, read, winners
-from experiments.drawing import digits, histograms, legends, panes, style
+from experiments.drawing import digits, histograms, inverses, legends, panes, style
 from experiments.drawing.panes import ERRORS, Pane, pane
 from experiments.drawing.themes import LAYERS, METRICS, THEMES, View
 
@@ -93,6 +93,17 @@ def draw_diagnostics(runs: pd.DataFrame) -> Figures:
     return figures
 
 
+def draw_inverses(runs: pd.DataFrame) -> Figures:
+    """Angles over layers by inverse and start of targets: a figure for each data set and net."""
+    figures = {}
+    for panel, members in panels(runs):
+        found = numbers(series.records(members))
+        found = measured.by_epoch(found[found.part == 'validation'])
+        if figure := inverses.draw(members, found, panel.title):
+            figures[f'inverses_{panel.dataset}_{panel.net}'] = figure
+    return figures
+
+
 def _pane(won: pd.DataFrame, found: pd.DataFrame, view: View) -> Pane:
     metric, place = view
     if place == LAYERS:
@@ -109,6 +120,7 @@ KINDS: dict[str, tuple[Callable[[pd.DataFrame], Figures], str]] = {
     'auxiliary': (draw_auxiliary, 'seed of a winner with auxiliary units has ended'),
     'autoencoder': (draw_reconstruction, 'run of --config.loss=reconstruction has been evaluated'),
     'diagnostics': (draw_diagnostics, 'epoch of a run with --config.diagnostics was evaluated'),
+    'inverses': (draw_inverses, 'epoch of a target rule with --config.diagnostics was evaluated'),
 }
 
 
