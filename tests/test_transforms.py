@@ -15,16 +15,14 @@ def random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
-@pytest.mark.parametrize('shape', [(5, 3), (3, 5), (4, 4), (2, 4, 3), (5, 2, 4)])
+@pytest.mark.parametrize('shape', [(4, 4), (2, 3, 3)])
 def test_an_orthogonal_step_is_down_the_gradient_of_the_excess(x64, shape):
     kernel, bias = random(*shape), random(shape[-1])
 
     def excess(kernel):
-        tall = kernel if shape[-2] >= shape[-1] else kernel.mT
-        gram = tall.mT @ tall
-        return (
-            0.3 / 4 * jnp.sum(jnp.square(gram - jnp.broadcast_to(jnp.eye(len(gram.T)), gram.shape)))
-        )
+        gram = kernel.mT @ kernel
+        identity = jnp.broadcast_to(jnp.eye(shape[-1]), gram.shape)
+        return 0.3 / 4 * jnp.sum(jnp.square(gram - identity))
 
     steps = ({'kernel': jnp.zeros(shape), 'bias': jnp.ones(shape[-1])},)
     params = ({'kernel': kernel, 'bias': bias},)
@@ -34,13 +32,15 @@ def test_an_orthogonal_step_is_down_the_gradient_of_the_excess(x64, shape):
     np.testing.assert_array_equal(found['bias'], 1)
 
 
-def test_orthogonal_steps_end_at_orthonormal_columns(x64):
-    params = {'kernel': random(6, 3) / 3}
-    change = transforms.orthogonal(0.5)
-    for _ in range(60):
-        steps, _ = change.update({'kernel': jnp.zeros((6, 3))}, change.init(params), params)
+def test_orthogonal_steps_end_at_orthogonal_kernels_and_leave_others_alone(x64):
+    params = ({'kernel': random(4, 4) / 3}, {'kernel': random(6, 3)})
+    change, zeros = transforms.orthogonal(0.5), jax.tree.map(jnp.zeros_like, params)
+    for _ in range(100):
+        steps, _ = change.update(zeros, change.init(params), params)
+        np.testing.assert_array_equal(steps[1]['kernel'], 0)
         params = optax.apply_updates(params, steps)
-    np.testing.assert_allclose(params['kernel'].T @ params['kernel'], np.eye(3), atol=1e-8)
+    kernel = params[0]['kernel']
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(4), atol=1e-8)
 
 
 def test_no_entry_crosses_zero():

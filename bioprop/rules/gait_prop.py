@@ -8,8 +8,9 @@ in the limit gamma -> 0 that the authors approach, in which nothing is left of t
 
 (our derivation). For orthogonal W it is backpropagation, for linear nets J_{L,l} delta_l = dL/dh_L.
 A layer with fewer units than the one below has the inverse of its square completion by rows that
-are orthogonal to its own, which acts as pinv(W). The weights are drawn to orthogonal ones by
-Dalm et al.'s regulariser |W W^T - I|^2, as a step of its own behind the optimiser.
+are orthogonal to its own, which acts as pinv(W). Square kernels are drawn to orthogonal ones by
+Dalm et al.'s regulariser |W W^T - I|^2, as a step of its own behind the optimiser. Until then, some
+hundred steps from a random start, signals are too large by factors of many thousands: clip them.
 """
 
 import jax.numpy as jnp

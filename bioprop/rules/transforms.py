@@ -29,18 +29,18 @@ def scaled(factor: jax.Array | float) -> optax.GradientTransformation:
 
 
 def orthogonal(strength: jax.Array | float) -> optax.GradientTransformation:
-    """A step more, down the gradient of strength / 4 |K^T K - I|^2, K of (inputs, units).
+    """A step more for square kernels, down the gradient of strength / 4 |K^T K - I|^2.
 
-    Its places, where a kernel has any, are each taken alone. The columns of K come to be
-    orthonormal, or its rows where they are fewer.
+    Its places, where a kernel has any, are each taken alone. They come to be orthogonal; a kernel
+    that is not square is left to the optimiser, since the constraint costs it what it could learn.
     """
 
     def change(step, kernel):
-        gram = kernel.mT @ kernel if kernel.shape[-2] >= kernel.shape[-1] else kernel @ kernel.mT
+        if kernel.shape[-2] != kernel.shape[-1]:
+            return step
+        gram = kernel.mT @ kernel
         identity = jnp.eye(gram.shape[-1], dtype=kernel.dtype)
-        excess = gram - jnp.broadcast_to(identity, gram.shape)
-        wide = kernel.shape[-2] < kernel.shape[-1]
-        return step - strength * (excess @ kernel if wide else kernel @ excess)
+        return step - strength * kernel @ (gram - jnp.broadcast_to(identity, gram.shape))
 
     return of_kernels(change)
 

@@ -124,7 +124,7 @@ def _fill(resolved: dict[str, Any], rule: rules.Rule) -> None:
     _set_open(resolved, (*rule.names, *_rates(resolved, adam), *decays), _row(resolved))
     for side in SIDES.values():
         same = resolved[f'{side}optimizer'] == own.get(f'{side}optimizer', 'adam')
-        names = ('weight_decay', 'lr', *OPTIONS) if same else ('weight_decay',)
+        names = ('weight_decay', 'clip', *(('lr', *OPTIONS) if same else ()))
         _set_open(resolved, [side + name for name in names], own)
     defaults = {each.name: each.default for each in rule.hparams}
     _set_open(resolved, rule.names, defaults | own)
