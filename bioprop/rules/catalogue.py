@@ -246,7 +246,7 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     ),
     'gait_prop': Entry(
         gait_prop, 'GAIT', 'targets', ('Ahmad, van Gerven and Ambrogioni 2020', 'Dalm et al. 2021'),
-        settings=RATES,
+        settings=RATES | {'lr': 3e-4, 'beta2': 0.99, 'clip': 1.0},
         claims={'transport': 'all', 'as_bp': with_orthogonal_kernels, 'kinds': ('dense',)},
     ),
     'dfc': Entry(

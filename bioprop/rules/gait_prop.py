@@ -21,7 +21,7 @@ from bioprop.rules.backpropagation import descend
 from bioprop.rules.base import Hyperparameter, Rule
 from bioprop.rules.linear_algebra import pseudo_inverse
 
-ORTHOGONALITY = Hyperparameter('orthogonality', 1e-3, 1e-5, 1e-1, log=True, least=0)
+ORTHOGONALITY = Hyperparameter('orthogonality', 0.1, 1e-3, 0.3, log=True, least=0)
 
 
 def gait_prop() -> Rule:
