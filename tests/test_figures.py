@@ -18,12 +18,12 @@ from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
 from bioprop.studies.roles import longest
 from bioprop.studies.search import search_of
-from bioprop.studies.study import purpose_of
+from bioprop.studies.study import purpose_of, run_name
 from bioprop.training.schedules import SCHEDULES
 from experiments.analysis import series
 from experiments.analysis.reconstruct import reconstructions
 from experiments.analysis.rows import Method, load, read
-from experiments.drawing import digits, gallery, histograms, panes, style
+from experiments.drawing import digits, gallery, histograms, inverses, panes, style
 from experiments.drawing.panes import ERRORS, Pane, Trace
 
 ADAM = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
@@ -282,3 +282,33 @@ def test_a_damaged_file_is_named(tmp_path):
         file.write('{"run": ')
     with pytest.raises(UserError, match=r'results\.jsonl is damaged'):
         load(study)
+
+
+def test_inverses_are_told_apart_by_inverse_and_start(tmp_path):
+    kinds = [
+        {'start': start, 'inverse': inverse}
+        for start in ('logits', 'penultimate')
+        for inverse in ('after', 'matched')
+    ]
+    for place, kind in enumerate(kinds):
+        for seed in (1, 2):
+            config = studies.config('dtp', seed=seed, **kind)
+            studies.write(tmp_path, config, [9], [8])
+            angles = {f'signal_angle/layer_{l}': 10.0 * place + l + seed for l in (1, 2)}
+            told = {'kind': 'diagnostics', 'part': 'validation', 'step': 10, 'epoch': 1, **angles}
+            with (tmp_path / 'runs' / run_name(config) / 'metrics.jsonl').open('a') as file:
+                file.write(json.dumps(told) + '\n')
+    studies.write(tmp_path, studies.config('bp'), [9], [8])
+    figure = gallery.draw_inverses(load(tmp_path))['inverses_mnist_fc']
+    (axis,) = figure.axes  # no Jacobian was measured
+    lines = means_of(axis)
+    for place, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+        np.testing.assert_allclose(
+            line.get_ydata(orig=False), [10 * place + l + 1.5 for l in (1, 2)]
+        )
+        assert line.get_color() == inverses.COLOURS[kind['inverse']]
+        assert (line.get_markerfacecolor() == 'white') == (kind['start'] == 'penultimate')
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f'DTP, {kind["inverse"]}, {kind["start"]}' for kind in kinds
+    ]
