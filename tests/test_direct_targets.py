@@ -12,6 +12,7 @@ from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.rules import Context
 from bioprop.rules.gauss_newton_targets import jacobians
+from bioprop.rules.linear_algebra import pseudo_inverse, solve
 from bioprop.testing import limit
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -46,6 +47,31 @@ def with_feedback(p, kernels):
 def one_example(name, **options):
     rule = rules.get(name, **options)
     return problem(rule, size=1)
+
+
+# ------------------------------------------------------------------ solving
+
+
+def test_small_systems_are_solved_with_pivots(x64):
+    random = np.random.default_rng(0)
+    matrix, right = random.normal(size=(20, 5, 5)), random.normal(size=(20, 5))
+    matrix[0] = np.eye(5)[[1, 0, 4, 2, 3]]  # every first pivot is 0
+    matrix[1, 0, 0] = 1e-14
+    close(
+        solve(jnp.asarray(matrix), jnp.asarray(right)),
+        np.linalg.solve(matrix, right[..., None])[..., 0],
+        rtol=1e-8,
+    )
+    stacked = jax.vmap(solve)(matrix.reshape(4, 5, 5, 5), right.reshape(4, 5, 5))
+    close(stacked.reshape(20, 5), solve(matrix, right))
+
+
+@pytest.mark.parametrize('shape', [(4, 4), (6, 3)])
+def test_a_pseudo_inverse_is_numpys_alone_and_under_vmap(shape, x64):
+    matrices = np.random.default_rng(0).normal(size=(3, *shape))
+    expected = [np.linalg.pinv(matrix) for matrix in matrices]
+    close(jax.vmap(pseudo_inverse)(matrices), expected, rtol=1e-7)
+    close(pseudo_inverse(jnp.asarray(matrices[0])), expected[0], rtol=1e-7)
 
 
 # ------------------------------------------------------------------ direct targets

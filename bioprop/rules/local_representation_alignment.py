@@ -17,6 +17,8 @@ tables of the papers were not seen, nor the text of the first, whose rules are f
 a reimplementation; moves are clipped for each example, and updates by config.clip.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -106,34 +108,36 @@ def _by_moves(init, back, steps, penalty):
         raise UserError(f'steps must be at least 1, not {steps}')
     slope = PENALTIES[penalty]
 
-    def updates(network, weights, states, context):
-        forward, layers, params = [], network.layers, weights['forward']
+    def target_below(network, weights, states, context, l, towards):
+        """y_{l-1}, by moves that bring h_l nearer to where `towards` is 0."""
+        layer, below = network.layers[l - 1], network.layers[l - 2]
+        a = below.potential(weights['forward'][l - 2], states[l - 2])
+        moved, h = states[l - 1], states[l]
+        for _ in range(steps):
+            move = back(network, weights, l, moved, layer.slope(h) * towards(h))
+            a = a - clipped(move, context.hparam('move_clip', l))
+            moved = below.activation(a)
+            h = layer.apply(weights['forward'][l - 1], moved)
+        return moved
 
+    def updates(network, weights, states, context):
         def towards(h):
             return context.loss.error(h, context.batch['label'])
 
-        for l in range(len(layers), 0, -1):
-            layer, own = layers[l - 1], params[l - 1]
-            forward.append(layer.update(own, states[l - 1], states[l], towards(states[l])))
-            if l == 1:
-                break
-            below = layers[l - 2]
-            a = below.potential(params[l - 2], states[l - 2])
-            moved, h = states[l - 1], states[l]
-            for _ in range(steps):
-                taught = layer.slope(h) * towards(h)
-                move = back(network, weights, l, moved, taught)
-                a = a - clipped(move, context.hparam('move_clip', l))
-                moved = below.activation(a)
-                h = layer.apply(own, moved)
-            towards = _penalised(slope, moved)
+        forward = []
+        for l in range(len(network.layers), 0, -1):
+            layer, params = network.layers[l - 1], weights['forward'][l - 1]
+            forward.append(layer.update(params, states[l - 1], states[l], towards(states[l])))
+            if l > 1:
+                y = target_below(network, weights, states, context, l, towards)
+                towards = functools.partial(_penalised, slope, y)
         return {'forward': tuple(reversed(forward)), 'feedback': ()}
 
     return Rule(init, updates=updates, hparams=(MOVE_CLIP,))
 
 
-def _penalised(slope, y):
-    return lambda h: slope(h - y)
+def _penalised(slope, y, h):
+    return slope(h - y)
 
 
 def clipped(move: jax.Array, longest: jax.Array) -> jax.Array:
