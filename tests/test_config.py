@@ -496,5 +496,5 @@ def test_a_row_comes_before_the_catalogue_and_that_before_the_rules_defaults():
     of_catalogue, of_rule = (
         resolve(paper('mnist', name)) for name in ('target_propagation', 'dfc')
     )
-    assert (of_catalogue['alpha'], of_catalogue['scale']) == (0.1, 1.0)
+    assert (of_catalogue['alpha'], of_catalogue['scale']) == (5.0, 1.0)
     assert (of_rule['leak'], of_rule['target']) == (0.0014, 0.1)

@@ -209,7 +209,9 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     ),
     'target_propagation': Entry(
         target_propagation, 'TP', 'targets', ('Bengio 2014',),
-        settings=of_both(RATES) | {'alpha': 0.1, 'sigma': 0.1}, claims={'transport': 'top'},
+        settings=of_both(RATES)
+        | {'lr': 1e-4, 'alpha': 5.0, 'sigma': 0.01, 'feedback_pretraining': 5},
+        claims={'transport': 'top'},
     ),
     'l_drl': Entry(
         l_drl, 'L-DRL', 'targets', ('Ernoult et al. 2022',),
