@@ -77,6 +77,27 @@ def test_rules_of_the_catalogue_keep_the_contract_and_their_claims(name):
     assert before == (jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ('name', 'options', 'transport'),
+    [
+        ('dtp', {'start': 'logits', 'inverse': 'matched'}, 'none'),
+        ('dtp', {'sweeps': 2}, 'all'),
+        ('target_propagation', {'start': 'logits', 'inverse': 'before'}, 'none'),
+        ('sdtp', {'inverse': 'matched'}, 'none'),
+        ('l_drl', {'start': 'penultimate', 'inverse': 'after', 'samples': 2}, 'top'),
+        ('fw_dtp', {'inverse': 'matched'}, 'none'),
+        ('dfc', {'trained': False}, None),
+        ('lra_e', {'form': 'sloped'}, None),
+        ('lra_diff', {'penalty': 'squared', 'steps': 2}, None),
+        ('feasible_targets', {'loss_slope': 'saturated', 'weighted': False}, None),
+    ],
+)
+def test_options_keep_the_contract(name, options, transport):
+    local = {'local_feedback': False} if name == 'lra_e' else {}
+    check_rule(rules.get(name, **options), transport=transport, **local)
+
+
 def test_regenerated_feedback_keeps_the_contract():
     check_rule(rules.dfa(feedback='regenerated'), transport='none')
 
