@@ -85,6 +85,7 @@ GUARDS = {
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),
     'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
     'bioprop/rules/sign_symmetry.py': ('test_sign_symmetry', 'test_testing'),
+    'bioprop/rules/simplified_target_propagation.py': (*RULES, 'test_diagnostics'),
     'bioprop/rules/tangents.py': ('test_perturbation', 'test_testing'),
     'bioprop/rules/target_propagation.py': (*RULES, 'test_inverses', 'test_diagnostics'),
     'bioprop/rules/transforms.py': ('test_transforms', 'test_step'),

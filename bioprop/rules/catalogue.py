@@ -38,7 +38,8 @@ from bioprop.rules.pepita import pepita
 from bioprop.rules.perturbation import forward_gradient, node_perturbation, weight_perturbation
 from bioprop.rules.product_alignment import product_fa
 from bioprop.rules.sign_symmetry import brsf, frsf, usf, with_one_magnitude, with_true_magnitudes
-from bioprop.rules.target_propagation import ao_sdtp, dtp, sdtp, target_propagation
+from bioprop.rules.simplified_target_propagation import ao_sdtp, sdtp
+from bioprop.rules.target_propagation import dtp, target_propagation
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
 
