@@ -15,6 +15,10 @@ from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
 
 NET, SCORE = 'mnist_fc', 'test_error_at_best_validation'
+COLUMNS = {
+    ('mnist', 'fc'): 'fc', ('mnist', 'lc'): 'lc', ('mnist', 'conv'): 'conv',
+    ('fashion_mnist', 'fc'): 'Fashion fc',
+}  # fmt: skip
 TRANSPORT = {'none': 'nothing', 'top': 'W_L', 'signs': 'signs of W', 'all': 'W'}
 INTRODUCTION = """# The rules
 
@@ -24,8 +28,8 @@ and `{results}`.
 *transports* says which forward weights the signals of hidden layers use, for given activities, as
 `check_rule` finds; *products* the work of a training step on MNIST's 5 x 256 net, in those of
 backpropagation; *published* an error that was read in its source, on the net named there; *fc*,
-*lc* and *conv* our test error on MNIST at the best validation epoch, of one seed, and in brackets
-the epochs that it was trained for, by the commands below.
+*lc* and *conv* our test error on MNIST, and *Fashion fc* on Fashion-MNIST, at the best validation
+epoch, of one seed, and in brackets the epochs that it was trained for, by the commands below.
 """
 
 
@@ -46,11 +50,8 @@ def page(results: Path) -> str:
 
 
 def _row(name: str, entry: Entry, runs: list[dict]) -> dict[str, str]:
-    ours = {
-        run['summary']['net']: f'{run["summary"][SCORE]:.2f} ({run["summary"]["epochs"]})'
-        for run in runs
-        if run['summary']['rule'] == name
-    }
+    told = [run['summary'] for run in runs if run['summary']['rule'] == name]
+    ours = {(x['dataset'], x['net']): f'{x[SCORE]:.2f} ({x["epochs"]})' for x in told}
     published = [f'{each.error} ({each.task}; {each.source})' for each in entry.published]
     return {
         'rule': entry.label,
@@ -59,7 +60,7 @@ def _row(name: str, entry: Entry, runs: list[dict]) -> dict[str, str]:
         'transports': TRANSPORT.get(entry.claims.get('transport'), ''),
         'products': f'{work_in_bp(name, paper_net(NET)):.2f}',
         'published (%)': '; '.join(published),
-        **{f'{net} (%)': ours.get(net, '') for net in ('fc', 'lc', 'conv')},
+        **{f'{words} (%)': ours.get(place, '') for place, words in COLUMNS.items()},
     }
 
 
