@@ -181,16 +181,40 @@ def linear_displacements(rule, scale):
     return p, p.rule.displacements(p.network, p.weights, p.states, context)
 
 
-@pytest.mark.parametrize('sweeps', [1, 2, 4])
-def test_sweeps_sum_the_series_of_the_layers_inverse(sweeps, x64):
-    """Linear layers: q_{l-1} = q_l V^T sum_{k < sweeps} (1 - W V^T)^k, and q_l W^-1 in the end."""
-    p, found = linear_displacements(rules.dtp(sweeps=sweeps), 0.05)
-    for l in (2, 3):
-        w, v = (np.asarray(p.weights[side][l - 1]['kernel']) for side in ('forward', 'feedback'))
-        series = sum(np.linalg.matrix_power(np.eye(5) - w @ v.T, k) for k in range(sweeps))
-        close(found[l - 2], found[l - 1] @ v.T @ series)
-    gap = np.abs(found[0] @ p.weights['forward'][1]['kernel'] - found[1]).max()
-    assert gap < {1: 1, 2: 0.3, 4: 0.03}[sweeps] * np.abs(found[1]).max()
+@pytest.mark.parametrize('start', ['penultimate', 'logits'])
+@pytest.mark.parametrize('sweeps', [1, 2, 3])
+def test_sweeps_are_those_written_out(start, sweeps, x64):
+    """t_l <- f_l(t_{l-1}) + g_{l+1}(t_{l+1}) - g_{l+1}(f_{l+1}(t_l)), from the top down, tanh."""
+    p = problem(rules.dtp(start, sweeps=sweeps)).with_hparams(alpha=0.3)
+    context = Context(p.loss, p.batch, p.key, p.hparams)
+    found = p.rule.displacements(p.network, p.weights, p.states, context)
+    w, v = ([None, *numpy(p.weights[side])] for side in ('forward', 'feedback'))
+    h = [np.asarray(p.states[0]).reshape(len(p.states[0]), -1), *numpy(p.states[1:])]
+    error = np.asarray(context.error(p.states))
+
+    def f(l, x):
+        a = x @ w[l]['kernel'] + w[l]['bias']
+        return a if l == 4 else np.tanh(a)
+
+    def g(l, y):
+        return np.tanh(y @ v[l]['kernel'].T + v[l]['bias'])
+
+    top = 4 if start == 'logits' else 3
+    targets = list(h)
+    targets[top] = h[top] - 0.3 * (error if top == 4 else error @ w[4]['kernel'].T)
+    for _ in range(sweeps):
+        for l in range(top - 1, 0, -1):
+            reached = f(l + 1, targets[l])
+            targets[l] = f(l, targets[l - 1]) + g(l + 1, targets[l + 1]) - g(l + 1, reached)
+    for l in (1, 2, 3):
+        close(found[l - 1], h[l] - targets[l])
+
+
+def test_with_exact_inverses_the_second_sweep_takes_the_lowest_move_back(x64):
+    """f_2(t_1) = t_2 after the first, and t_1 is then what f_1 predicts."""
+    for sweeps, back in ((1, False), (2, True)):
+        _, found = linear_displacements(rules.dtp(sweeps=sweeps), 0.0)
+        assert (np.abs(found[0]).max() < 1e-12) == back
 
 
 def test_with_exact_inverses_vanilla_targets_are_the_differences(x64):
@@ -229,7 +253,7 @@ def test_a_target_goes_down_from_the_layer_that_is_said():
 
 def test_an_inverse_of_ones_own_is_applied_twice_for_a_difference(x64):
     g = inverses.named(lambda network, weights, l, y: y**l)
-    step = by_difference(g)(problem('bp').network, {'forward': [None] * 4}, [None, None, 3.0, 2.0])
+    step = by_difference(g)(None, None, [None, None, 3.0, 2.0])
     assert step(2, 1.0) == 9 - 4
     assert step(3, 0.5) == 8 - 1.5**3
 

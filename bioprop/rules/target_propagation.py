@@ -43,22 +43,34 @@ def descend(l: int, displacement: jax.Array, step_down: Callable) -> tuple:
     return tuple(reversed(displacements))
 
 
-def by_difference(inverse: inverses.Inverse, sweeps: int = 1) -> Callable:
+def by_difference(inverse: inverses.Inverse) -> Callable:
     """The difference rule: (network, weights, states) -> the step that `descend` takes."""
 
     def steps(network, weights, states):
         def step_down(l, displacement):
-            layer, params = network.layers[l - 1], weights['forward'][l - 1]
-            target = states[l] - displacement
-            below = inverse.difference(network, weights, l, states[l], target)
-            for _ in range(sweeps - 1):
-                reached = layer.apply(params, states[l - 1] - below)
-                below += inverse.difference(network, weights, l, reached, target)
-            return below
+            return inverse.difference(network, weights, l, states[l], states[l] - displacement)
 
         return step_down
 
     return steps
+
+
+def swept(network, weights, states, displacements: tuple, inverse: inverses.Inverse) -> tuple:
+    """Displacements after another sweep of targets, from the top down; that of the top stays.
+
+    t_l = f_l(t_{l-1}) + g_{l+1}(t_{l+1}) - g_{l+1}(f_{l+1}(t_l)), t_0 = h_0.
+    """
+    targets = [h - moved for h, moved in zip(states[1:], displacements, strict=False)]
+    targets, found = [states[0], *targets], [displacements[-1]]
+    for l in range(len(displacements) - 1, 0, -1):
+        predicted, reached = (
+            network.layers[k - 1].apply(weights['forward'][k - 1], targets[k - 1])
+            for k in (l, l + 1)
+        )
+        above = states[l + 1] - found[-1]
+        pulled = inverse.difference(network, weights, l + 1, above, reached)
+        found.append(states[l] - (predicted + pulled))
+    return tuple(reversed(found))
 
 
 def forward_signals(displacements):
@@ -92,14 +104,21 @@ def squared_distance(x, y):
 def dtp(start: str = 'penultimate', inverse: str | Callable = 'after', sweeps: int = 1) -> Rule:
     """Difference target propagation; the first target takes one gradient step of alpha.
 
-    With several sweeps (iterated targets, Bengio et al. 2015; their equation as remembered) a
-    target comes nearer to what the layer maps to the target above: t_{l-1} starts at h_{l-1}, and
-    each sweep adds g_l(t_l) - g_l(f_l(t_{l-1})) to it. Raises UserError for another option.
+    With several sweeps (iterated targets, Bengio et al. 2015; their equation as remembered) targets
+    hear of the layers below, too: see `swept`. Where f_{l+1} already reaches the target above, the
+    next sweep takes the move back: with exact inverses it comes and goes. Raises UserError for
+    another option.
     """
     g = inverses.named(inverse)
     if sweeps < 1:
         raise UserError(f'sweeps must be at least 1, not {sweeps}')
-    return _learning_to_reconstruct(g, *started(start, by_difference(g, sweeps)))
+
+    def again(network, weights, states, found):
+        for _ in range(sweeps - 1):
+            found = swept(network, weights, states, found, g)
+        return found
+
+    return _learning_to_reconstruct(g, *started(start, by_difference(g), again))
 
 
 def target_propagation(start: str = 'penultimate', inverse: str | Callable = 'after') -> Rule:
@@ -151,11 +170,13 @@ def logit_step(network, weights, states, context):
 STARTS = {'penultimate': penultimate_step, 'logits': logit_step}
 
 
-def started(start: str, steps: Callable) -> tuple[Callable, Callable]:
+def started(
+    start: str, steps: Callable, again: Callable | None = None
+) -> tuple[Callable, Callable]:
     """(network -> the layer that targets start at, the highest with an inverse; displacements).
 
-    steps: (network, weights, states) -> the step that `descend` takes. Raises UserError for another
-    start.
+    steps: (network, weights, states) -> the step that `descend` takes; again: (network, weights,
+    states, displacements up to that layer) -> others. Raises UserError for another start.
     """
     if start not in STARTS:
         raise unknown('start', start, STARTS)
@@ -166,6 +187,7 @@ def started(start: str, steps: Callable) -> tuple[Callable, Callable]:
     def displacements(network, weights, states, context):
         first = STARTS[start](network, weights, states, context)
         found = descend(top(network), first, steps(network, weights, states))
+        found = again(network, weights, states, found) if again else found
         return found[: len(network.layers) - 1]
 
     return top, displacements
