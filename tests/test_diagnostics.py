@@ -171,7 +171,7 @@ def test_an_update_of_its_own_is_what_is_measured(x64):
     assert not any(name.startswith(('signal', 'example', 'displacement')) for name in found)
 
 
-@pytest.mark.parametrize('name', ['fa', 'dfa'])
+@pytest.mark.parametrize('name', ['fa', full('dfa')])
 def test_random_feedback_starts_at_a_right_angle_on_a_wide_net_and_aligns(name):
     """In training on real digits; the top layer's update is the gradient throughout."""
     config = resolve(
@@ -252,7 +252,8 @@ def test_exact_inverses_reconstruct_and_have_the_inverse_jacobian(x64):
 
 
 @pytest.mark.parametrize(
-    ('net', 'small'), [('fc', 10**6), ('fc', 0), pytest.param('lc', 0, marks=pytest.mark.slow)],
+    ('net', 'small'),
+    [full('fc', 10**6), ('fc', 0), pytest.param('lc', 0, marks=pytest.mark.slow)],
     ids=['fc, exact', 'fc, conjugate gradients', 'lc, conjugate gradients'],
 )  # fmt: skip
 def test_the_gauss_newton_update_from_explicit_jacobians(net, small, x64):
@@ -278,7 +279,7 @@ def test_the_gauss_newton_update_from_explicit_jacobians(net, small, x64):
 
 
 @pytest.mark.parametrize(
-    ('net', 'small'), [('fc', 10**6), ('fc', 0), ('lc', 0)],
+    ('net', 'small'), [('fc', 10**6), ('fc', 0), full('lc', 0)],
     ids=['fc, exact', 'fc, conjugate gradients', 'lc, conjugate gradients'],
 )  # fmt: skip
 def test_gauss_newton_targets_from_explicit_jacobians(net, small, x64):

@@ -182,6 +182,7 @@ def test_random_units_start_within_the_bounds_of_a_linear_layer():
     assert len(np.unique(values)) == 500 * (CLASSES + 1)
 
 
+@pytest.mark.full
 def test_dtp_drl_of_a_linear_net_rests_where_its_targets_are_gauss_newtons(x64):
     """V_l = pinv of what the inverses above make of the layers from l up."""
     network = feedforward((12,), (7, 6, 5), CLASSES, 'linear')

@@ -191,6 +191,7 @@ def test_autoencoders_have_a_figure_of_their_own(tmp_path):
     np.testing.assert_allclose(means_of(test)[0].get_ydata(), [0.04])
 
 
+@pytest.mark.full
 def test_reconstructions_are_those_of_the_best_weights(tmp_path):
     config = paper(
         'mnist', 'bp', dataset='mnist_mini', loss='reconstruction', hidden=(8,), batch_size=1000,

@@ -233,6 +233,7 @@ def test_each_member_leaves_what_its_run_alone_leaves(
         assert found == wanted
 
 
+@pytest.mark.full
 def test_in_single_precision_the_first_steps_agree(tmp_path, devices):
     """20 steps of some 10 roundings of 2^-24 each: 1e-5 of the norm of an array."""
     configs = make_configs('dtp', eps=1e-3, feedback_eps=1e-3, epochs=5)
@@ -399,6 +400,7 @@ def test_a_rule_that_reports_no_feedback_loss_has_members_too(tmp_path, devices,
     assert [summary['diverged'] for summary in summaries] == [False, True]
 
 
+@pytest.mark.full
 def test_the_width_is_halved_until_it_fits_and_changes_nothing(tmp_path, x64, devices, monkeypatch):
     widths, needs, compile_one = [], {5: 900, 3: 500, 2: 300, 1: 100}, Crowd._compile
     monkeypatch.setattr(crowd, 'WIDTH', {})  # as many side by side as there are

@@ -147,6 +147,7 @@ def test_eight_devices_and_two_processes_of_four_equal_one_device(alone, photos,
     assert_alike(tmp_path / 'two', alone)
 
 
+@pytest.mark.full
 def test_two_processes_take_their_shares_in_parts(alone, photos, tmp_path):
     finish(*start_two(photos, tmp_path / 'two', '--config.accumulate=2'))
     assert_alike(tmp_path / 'two', alone, measured=False)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from problems import PAPERS
 
 from bioprop import rules
 from bioprop.settings import paper, published
@@ -135,6 +136,7 @@ def test_the_wide_domain_holds_every_row_of_table_5_and_our_own():
         for net, rows in published._tuned().items()
         if isinstance(rows, dict)
         for row, values in rows.items()
+        if row in PAPERS or row not in rules.RULES  # those of other rules are not ours
     }
     outside = [
         (row, name, value)

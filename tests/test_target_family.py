@@ -27,6 +27,7 @@ def trees_close(found, expected, **tolerance):
 # ------------------------------------------------------------------ L-DRL
 
 
+@pytest.mark.full
 def test_its_loss_draws_the_inverse_to_the_weights_by_the_mean_squared_slope(x64):
     """Matched and sigma -> 0: E dV = 2 (V - W) diag(E s'^2), within what the draws leave."""
     p = problem(rules.l_drl(inverse='matched')).with_hparams(sigma=1e-3)
@@ -52,7 +53,7 @@ def test_its_loss_draws_the_inverse_to_the_weights_by_the_mean_squared_slope(x64
         assert np.abs(expected / spread).max() > 20
 
 
-@pytest.mark.parametrize('inverse', ['after', 'before'])
+@pytest.mark.parametrize('inverse', [full('after'), 'before'])
 def test_its_loss_is_the_misfit_of_the_jacobians(inverse, x64):
     """As sigma goes to 0: the sum over layers of E |J_g - J_f^T|^2 - |J_f|^2, over many draws."""
     p = problem(rules.l_drl(inverse=inverse)).with_hparams(sigma=1e-4)

@@ -15,13 +15,16 @@ from bioprop.rules.alignment import (
 )
 from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
+from bioprop.rules.boltzmann import boltzmann
 from bioprop.rules.brainprop import brainprop
+from bioprop.rules.contrastive_hebbian import contrastive_hebbian, random_contrastive_hebbian
 from bioprop.rules.counter_current import counter_current
 from bioprop.rules.difference_reconstruction import fw_dtp, l_drl
 from bioprop.rules.direct_feedback import dfa, drtp, shallow, sign_dfa
 from bioprop.rules.direct_kolen_pollack import direct_kolen_pollack, with_top_kernel
 from bioprop.rules.direct_targets import ddtp_control, ddtp_linear, ddtp_rhl
 from bioprop.rules.dtp_drl import dtp_drl
+from bioprop.rules.dual_propagation import dual_propagation, early_inference
 from bioprop.rules.equilibrium_propagation import equilibrium_propagation
 from bioprop.rules.error_broadcast import error_broadcast
 from bioprop.rules.feasible_targets import feasible_targets
@@ -36,7 +39,15 @@ from bioprop.rules.local_prediction import local_prediction, with_top_layer
 from bioprop.rules.local_representation_alignment import lra_diff, lra_e, lra_fdbk
 from bioprop.rules.pepita import pepita
 from bioprop.rules.perturbation import forward_gradient, node_perturbation, weight_perturbation
+from bioprop.rules.predictive_coding import (
+    fixed_prediction,
+    nudged_predictive_coding,
+    predictive_coding,
+    zero_divergence,
+)
 from bioprop.rules.product_alignment import product_fa
+from bioprop.rules.recirculation import recirculation
+from bioprop.rules.recurrent_backpropagation import recurrent_backpropagation
 from bioprop.rules.sign_symmetry import brsf, frsf, usf, with_one_magnitude, with_true_magnitudes
 from bioprop.rules.simplified_target_propagation import ao_sdtp, sdtp
 from bioprop.rules.target_propagation import dtp, target_propagation
@@ -266,6 +277,52 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'feasible_targets': Entry(
         feasible_targets, 'FTP', 'targets', ('Friesen and Domingos 2018',),
         settings=RATES | {'activation': 'sign'}, demands={'activation': 'sign'},
+    ),
+    'contrastive_hebbian': Entry(
+        contrastive_hebbian, 'CHL', 'energy',
+        ('Movellan 1991', 'Xie and Seung 2003', "O'Reilly 1996"), settings=RATES,
+        claims={'hparams': {'gamma': 0.1}},
+    ),
+    'random_contrastive_hebbian': Entry(
+        random_contrastive_hebbian, 'rCHL', 'energy', ('Detorakis, Bartley and Neftci 2019',),
+        settings=RATES, claims={'hparams': {'gamma': 0.1}},
+    ),
+    'recurrent_backpropagation': Entry(
+        recurrent_backpropagation, 'RBP', 'energy', ('Almeida 1987', 'Pineda 1987'),
+        settings=of_both(RATES), claims={'hparams': {'gamma': 0.1}},
+    ),
+    'boltzmann': Entry(
+        boltzmann, 'BM', 'energy',
+        ('Ackley, Hinton and Sejnowski 1985', 'Larochelle and Bengio 2008'), settings=RATES,
+        demands={'activation': 'tanh'},
+    ),
+    'recirculation': Entry(
+        recirculation, 'recirc', 'energy', ('Hinton and McClelland 1987',),
+        settings=of_both(RATES),
+    ),
+    'predictive_coding': Entry(
+        predictive_coding, 'PC', 'energy', ('Whittington and Bogacz 2017',), settings=RATES,
+        claims={'hparams': {'eta': 0.1}},
+    ),
+    'fixed_prediction': Entry(
+        fixed_prediction, 'PC fixed', 'energy', ('Millidge, Tschantz and Buckley 2020',),
+        settings=RATES, claims={'transport': 'all'},
+    ),
+    'zero_divergence': Entry(
+        zero_divergence, 'Z-IL', 'energy', ('Song et al. 2020',), settings=RATES,
+        claims={'as_bp': lambda problem: problem},
+    ),
+    'nudged_predictive_coding': Entry(
+        nudged_predictive_coding, 'PC nudged', 'energy', ('Kerjan, Scellier and Hoier 2026',),
+        (Published('MNIST, VGG5, 100 epochs', 0.45, 'Kerjan, Scellier and Hoier 2026'),),
+        settings=RATES,
+    ),
+    'early_inference': Entry(
+        early_inference, 'early', 'energy', ('Bengio and Fischer 2015',), settings=RATES
+    ),
+    'dual_propagation': Entry(
+        dual_propagation, 'DP', 'energy', ('Hoier, Staudt and Zach 2023', 'Hoier and Zach 2024'),
+        settings=RATES,
     ),
     'equilibrium_propagation': Entry(
         equilibrium_propagation, 'EP', 'energy',

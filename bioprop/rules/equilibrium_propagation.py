@@ -12,6 +12,7 @@ is the forward pass, and the update backpropagation's.
 """
 
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+from bioprop.rules.hebbian import contrast
 from bioprop.rules.relaxation import relax
 
 HPARAMS = (
@@ -40,32 +41,13 @@ def equilibrium_propagation(
         label = context.batch['label']
 
         def nudged(beta):
-            def nudge(h):
-                return beta * context.loss.error(h, label)
+            def settle(a, h):
+                return a - beta * context.loss.error(h, label)
 
-            return relax(network, weights['forward'], states, gamma, nudged_steps, nudge)
+            return relax(network, weights['forward'], states, gamma, nudged_steps, settle)
 
         away, width = (nudged(-beta), 2 * beta) if centred else (states, beta)
-        pairs = list(zip(away, nudged(beta), strict=True))
-        layers = zip(network.layers, weights['forward'], pairs, pairs[1:], strict=False)
-        forward = tuple(
-            difference(layer, params, pre, post, gamma ** (l - top) / width, still=l == 1)
-            for l, (layer, params, pre, post) in enumerate(layers, start=1)
-        )
+        forward = contrast(network, weights['forward'], away, nudged(beta), gamma, 1 / width)
         return {'forward': forward, 'feedback': ()}
 
     return Rule(no_feedback, updates=updates, infer=infer, hparams=HPARAMS)
-
-
-def difference(layer, params, pre, post, factor, still):
-    """factor [H(post_0, pre_0) - H(post_1, pre_1)] of a layer, as {'kernel', 'bias'}.
-
-    By the midpoint form H(dpost, mean pre) + H(mean post, dpre), which loses no digits to the
-    difference of two large products; the bias goes with the first. still: pre are equal.
-    """
-    (x, y), (a, b) = pre, post
-    moved = layer.correlation(params, (x + y) / 2, factor * (a - b))
-    if still:
-        return moved
-    other = layer.correlation(params, x - y, factor * ((a + b) / 2))
-    return moved | {'kernel': moved['kernel'] + other['kernel']}

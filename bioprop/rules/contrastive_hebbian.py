@@ -1,0 +1,86 @@
+"""Contrastive Hebbian learning (Movellan 1991, Xie and Seung 2003), and GeneRec (O'Reilly 1996).
+
+The net relaxes freely and is read there. With the output clamped to what it should be it relaxes
+again, from the free states, and the update is gamma^(l-L) times what the two phases differ by
+(`bioprop.rules.hebbian`). As gamma goes to 0 it is backpropagation.
+
+    clamp='softmax'  the top sends down the output o(h_L), clamped: the label
+    clamp='linear'   it sends its logits, clamped: h_L - dL/dh_L of the free phase
+
+form='plain', 'midpoint' and 'symmetric' are GeneRec's. The feedback of random_contrastive_hebbian
+is fixed and random (Detorakis, Bartley and Neftci 2019), here in both phases, so that an output
+that is right changes nothing; the equations of that paper were not seen.
+"""
+
+from collections.abc import Callable
+
+from bioprop.errors import unknown
+from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+from bioprop.rules.hebbian import FORMS, contrast
+from bioprop.rules.kernel_feedback import init_feedback
+from bioprop.rules.relaxation import relax
+
+CLAMPS = ('softmax', 'linear')
+GAMMA = Hyperparameter('gamma', 0.1, 0.02, 0.5, log=True, least=0)
+
+
+def contrastive_hebbian(
+    form: str = 'chl', clamp: str = 'softmax', free_steps: int = 20, clamped_steps: int = 12
+) -> Rule:
+    """Contrastive Hebbian learning; steps are sweeps. Raises UserError for another option."""
+
+    def forward_kernels(weights):
+        return tuple(params['kernel'] for params in weights['forward'])
+
+    return _contrastive(form, clamp, free_steps, clamped_steps, no_feedback, forward_kernels)
+
+
+def random_contrastive_hebbian(
+    form: str = 'chl', clamp: str = 'softmax', free_steps: int = 20, clamped_steps: int = 12
+) -> Rule:
+    """The same with fixed feedback B_l, drawn like W_l. Raises UserError for another option."""
+
+    def init(key, network, forward):
+        drawn, _ = init_feedback(key, network, forward)
+        return (), drawn
+
+    def fixed_kernels(weights):
+        return tuple(own and own['kernel'] for own in weights['fixed'])
+
+    return _contrastive(form, clamp, free_steps, clamped_steps, init, fixed_kernels)
+
+
+def _contrastive(form, clamp, free_steps, clamped_steps, init, kernels_of: Callable) -> Rule:
+    """kernels_of: weights -> what goes down in the place of W_l."""
+    if form not in FORMS:
+        raise unknown('form', form, FORMS)
+    if clamp not in CLAMPS:
+        raise unknown('clamp', clamp, CLAMPS)
+
+    def sent(context):
+        """h_L -> what the top sends down in the free phase."""
+        return context.loss.output if clamp == 'softmax' else lambda h: h
+
+    def infer(network, weights, context):
+        states = network.states(weights['forward'], context.batch['image'])
+        return relax(
+            network, weights['forward'], states, context.hparam('gamma', len(network.layers)),
+            free_steps, emit=sent(context), kernels=kernels_of(weights),
+        )  # fmt: skip
+
+    def updates(network, weights, states, context):
+        gamma = context.hparam('gamma', len(network.layers))
+        if clamp == 'softmax':
+            right = context.loss.optimum(states[-1], context.batch['label'])
+        else:
+            right = states[-1] - context.error(states)
+        clamped = relax(
+            network, weights['forward'], states, gamma, clamped_steps,
+            settle=lambda a, h: right, emit=lambda h: h, kernels=kernels_of(weights),
+        )  # fmt: skip
+        free = (*states[:-1], sent(context)(states[-1]))
+        clamped = (*clamped[:-1], right)
+        forward = contrast(network, weights['forward'], free, clamped, gamma, form=form)
+        return {'forward': forward, 'feedback': ()}
+
+    return Rule(init, updates=updates, infer=infer, hparams=(GAMMA,))
