@@ -11,7 +11,7 @@ from problems import problem
 from bioprop import networks
 from bioprop.rules import Context
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), (2, 4, 1), 5)}
 PULL, SHRINK = 1.4, 0.7

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CLASSES, full, numpy, problem
+from problems import CLASSES, numpy, problem
 
 from bioprop import rules
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (4,), 'lc': ((2, 2, 2),), 'conv': ((2, 2, 2),)}
-each_net = pytest.mark.parametrize('net', ['fc', 'lc', full('conv')])
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 
 
 def log_odds(forward, image, label, network):

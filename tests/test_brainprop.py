@@ -12,7 +12,7 @@ from bioprop.losses import squared_error
 from bioprop.rules import Context
 from bioprop.rules.brainprop import choice
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import full, problem
+from problems import problem
 
 from bioprop import rules
 from bioprop.errors import UserError
@@ -15,10 +15,10 @@ from bioprop.rules.hebbian import FORMS
 from bioprop.rules.relaxation import relax
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), (2, 3, 1), 5)}
-each_net = pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 SETTLED, GAMMA = 150, 0.3
 
 

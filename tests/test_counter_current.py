@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import CLASSES, problem
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CLASSES, feedforward, full, numpy, problem
+from problems import CLASSES, feedforward, numpy, problem
 
 from bioprop import rules
 from bioprop.errors import UserError
@@ -15,10 +15,10 @@ from bioprop.rules.gauss_newton_targets import jacobians
 from bioprop.rules.linear_algebra import pseudo_inverse, solve
 from bioprop.testing import limit
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
-each_net = pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 
 
 def context_of(p):
@@ -182,7 +182,6 @@ def test_random_units_start_within_the_bounds_of_a_linear_layer():
     assert len(np.unique(values)) == 500 * (CLASSES + 1)
 
 
-@pytest.mark.full
 def test_dtp_drl_of_a_linear_net_rests_where_its_targets_are_gauss_newtons(x64):
     """V_l = pinv of what the inverses above make of the layers from l up."""
     network = feedforward((12,), (7, 6, 5), CLASSES, 'linear')

@@ -5,13 +5,13 @@ import functools
 import jax
 import numpy as np
 import pytest
-from problems import full, numpy, problem
+from problems import numpy, problem
 
 from bioprop import rules
 from bioprop.rules import Context
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), 5)}
 BETAS = (0.03, 0.01, 0.003)
@@ -28,14 +28,14 @@ def order(p, **hparams):
     return order_of([distance(p.with_hparams(beta=b, **hparams)) for b in BETAS], BETAS)
 
 
-@pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+@pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 @pytest.mark.parametrize(('centred', 'expected'), [(True, 2), (False, 1)])
 def test_early_inference_is_backpropagation_by_its_order(centred, expected, net, x64):
     p = problem(rules.early_inference(centred), hidden=NETS[net], net=net)
     assert order(p) == pytest.approx(expected, abs=0.1)
 
 
-@pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+@pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 @pytest.mark.parametrize(('alpha', 'expected'), [(0.5, 2), (0.0, 1), (1.0, 1)])
 def test_dual_propagation_is_backpropagation_by_its_order(alpha, expected, net, x64):
     p = problem('dual_propagation', hidden=NETS[net], net=net)

@@ -9,7 +9,7 @@ from problems import CLASSES, problem
 from bioprop.rules import Context, forward_forward
 from bioprop.rules.forward_forward import descent, goodness_of, unit, written, wrong_label
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), (2, 4, 1), 5)}
 
 

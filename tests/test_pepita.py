@@ -9,7 +9,7 @@ from problems import problem
 from bioprop.rules.tangents import tangents
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 
 

@@ -13,7 +13,7 @@ from bioprop.rules.base import random_signs
 from bioprop.rules.tangents import signs_like, tangents
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 

@@ -10,6 +10,7 @@ from problems import problem
 from bioprop import rules
 from bioprop.testing import Fault, check_rule
 
+pytestmark = pytest.mark.full
 RULES = ('usf', 'frsf', 'weight_mirror')
 
 

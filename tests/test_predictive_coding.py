@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import full, problem
+from problems import problem
 
 from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.rules import Context
 from bioprop.testing import order_of
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), (2, 3, 1), 5)}
 LAYERS = 4
-each_net = pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 
 
 def context_of(p):
@@ -84,7 +84,7 @@ def test_fixed_predictions_are_backpropagation_after_a_step_a_layer(net, x64):
 
 
 @each_net
-@pytest.mark.parametrize('activation', ['tanh', full('relu')])
+@pytest.mark.parametrize('activation', ['tanh', 'relu'])
 def test_zero_divergence_is_backpropagation(activation, net, x64):
     assert max(distances(problem('zero_divergence', activation, hidden=NETS[net], net=net))) < 1e-12
 

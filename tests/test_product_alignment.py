@@ -14,7 +14,7 @@ from bioprop.training.learner import Learner, init_state
 from bioprop.training.schedules import BOTH
 from bioprop.training.step import train_step
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 
 

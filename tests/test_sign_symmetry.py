@@ -11,7 +11,7 @@ from problems import feedforward, problem
 from bioprop import rules
 from bioprop.rules import Context, brsf, usf
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
 DRAWS, FAR = 2000, 4.9  # standard errors, that a normal number exceeds once in a million
 

@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CLASSES, feedforward, full, numpy, problem
+from problems import CLASSES, feedforward, numpy, problem
 
 from bioprop import rules
 from bioprop.rules import Context, inverses
 from bioprop.rules.local_representation_alignment import clipped
 from bioprop.testing import limit
 
-pytestmark = pytest.mark.usefixtures('quick')
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), 5), 'conv': ((2, 3, 1), 5)}
-each_net = pytest.mark.parametrize('net', ['fc', full('lc'), full('conv')])
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 
 
 def trees_close(found, expected, **tolerance):
@@ -27,7 +27,6 @@ def trees_close(found, expected, **tolerance):
 # ------------------------------------------------------------------ L-DRL
 
 
-@pytest.mark.full
 def test_its_loss_draws_the_inverse_to_the_weights_by_the_mean_squared_slope(x64):
     """Matched and sigma -> 0: E dV = 2 (V - W) diag(E s'^2), within what the draws leave."""
     p = problem(rules.l_drl(inverse='matched')).with_hparams(sigma=1e-3)
@@ -53,7 +52,7 @@ def test_its_loss_draws_the_inverse_to_the_weights_by_the_mean_squared_slope(x64
         assert np.abs(expected / spread).max() > 20
 
 
-@pytest.mark.parametrize('inverse', [full('after'), 'before'])
+@pytest.mark.parametrize('inverse', ['after', 'before'])
 def test_its_loss_is_the_misfit_of_the_jacobians(inverse, x64):
     """As sigma goes to 0: the sum over layers of E |J_g - J_f^T|^2 - |J_f|^2, over many draws."""
     p = problem(rules.l_drl(inverse=inverse)).with_hparams(sigma=1e-4)
