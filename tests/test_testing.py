@@ -94,8 +94,8 @@ def test_rules_of_the_catalogue_keep_the_contract_and_their_claims(name):
     ],
 )
 def test_options_keep_the_contract(name, options, transport):
-    local = {'local_feedback': False} if name == 'lra_e' else {}
-    check_rule(rules.get(name, **options), transport=transport, **local)
+    claims = {'local_feedback': name != 'lra_e', 'from_above': 'sweeps' not in options}
+    check_rule(rules.get(name, **options), transport=transport, **claims)
 
 
 def test_regenerated_feedback_keeps_the_contract():

@@ -61,14 +61,16 @@ def swept(network, weights, states, displacements: tuple, inverse: inverses.Inve
     t_l = f_l(t_{l-1}) + g_{l+1}(t_{l+1}) - g_{l+1}(f_{l+1}(t_l)), t_0 = h_0.
     """
     targets = [h - moved for h, moved in zip(states[1:], displacements, strict=False)]
-    targets, found = [states[0], *targets], [displacements[-1]]
+    found = [displacements[-1]]
+
+    def reached(l):
+        """f_l(t_{l-1}) by the targets of before."""
+        return network.layers[l - 1].apply(weights['forward'][l - 1], targets[l - 2])
+
     for l in range(len(displacements) - 1, 0, -1):
-        predicted, reached = (
-            network.layers[k - 1].apply(weights['forward'][k - 1], targets[k - 1])
-            for k in (l, l + 1)
-        )
         above = states[l + 1] - found[-1]
-        pulled = inverse.difference(network, weights, l + 1, above, reached)
+        pulled = inverse.difference(network, weights, l + 1, above, reached(l + 1))
+        predicted = states[1] if l == 1 else reached(l)
         found.append(states[l] - (predicted + pulled))
     return tuple(reversed(found))
 
