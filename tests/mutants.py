@@ -90,7 +90,7 @@ GUARDS = {
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),
     'bioprop/rules/recirculation.py': ('test_boltzmann', 'test_testing'),
     'bioprop/rules/recurrent_backpropagation.py': ('test_contrastive_hebbian', 'test_testing'),
-    'bioprop/rules/relaxation.py': ('test_equilibrium_propagation',),
+    'bioprop/rules/relaxation.py': ('test_equilibrium_propagation', 'test_contrastive_hebbian'),
     'bioprop/rules/sign_symmetry.py': ('test_sign_symmetry', 'test_testing'),
     'bioprop/rules/simplified_target_propagation.py': (*RULES, 'test_diagnostics'),
     'bioprop/rules/tangents.py': ('test_perturbation', 'test_testing'),

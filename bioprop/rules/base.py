@@ -12,7 +12,7 @@ where a rule has none.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -148,6 +148,14 @@ def forward_updates(network: Network, forward: tuple, states: States, deltas: tu
         for layer, *arguments in zip(
             network.layers, forward, states[:-1], states[1:], deltas, strict=True
         )
+    )
+
+
+def correlations(network: Network, forward: tuple, inputs: Sequence, errors: Sequence) -> tuple:
+    """The update of every layer from its input and the error of its potential."""
+    return tuple(
+        layer.correlation(*arguments)
+        for layer, *arguments in zip(network.layers, forward, inputs, errors, strict=True)
     )
 
 

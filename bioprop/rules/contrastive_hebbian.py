@@ -15,13 +15,12 @@ that is right changes nothing; the equations of that paper were not seen.
 from collections.abc import Callable
 
 from bioprop.errors import unknown
-from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+from bioprop.rules.base import Rule, no_feedback
 from bioprop.rules.hebbian import FORMS, contrast
-from bioprop.rules.kernel_feedback import init_feedback
-from bioprop.rules.relaxation import relax
+from bioprop.rules.kernel_feedback import init_fixed_feedback
+from bioprop.rules.relaxation import GAMMA, free_phase, relax
 
 CLAMPS = ('softmax', 'linear')
-GAMMA = Hyperparameter('gamma', 0.1, 0.02, 0.5, log=True, least=0)
 
 
 def contrastive_hebbian(
@@ -40,14 +39,10 @@ def random_contrastive_hebbian(
 ) -> Rule:
     """The same with fixed feedback B_l, drawn like W_l. Raises UserError for another option."""
 
-    def init(key, network, forward):
-        drawn, _ = init_feedback(key, network, forward)
-        return (), drawn
-
     def fixed_kernels(weights):
         return tuple(own and own['kernel'] for own in weights['fixed'])
 
-    return _contrastive(form, clamp, free_steps, clamped_steps, init, fixed_kernels)
+    return _contrastive(form, clamp, free_steps, clamped_steps, init_fixed_feedback, fixed_kernels)
 
 
 def _contrastive(form, clamp, free_steps, clamped_steps, init, kernels_of: Callable) -> Rule:
@@ -62,11 +57,9 @@ def _contrastive(form, clamp, free_steps, clamped_steps, init, kernels_of: Calla
         return context.loss.output if clamp == 'softmax' else lambda h: h
 
     def infer(network, weights, context):
-        states = network.states(weights['forward'], context.batch['image'])
-        return relax(
-            network, weights['forward'], states, context.hparam('gamma', len(network.layers)),
-            free_steps, emit=sent(context), kernels=kernels_of(weights),
-        )  # fmt: skip
+        return free_phase(
+            network, weights, context, free_steps, emit=sent(context), kernels=kernels_of(weights)
+        )
 
     def updates(network, weights, states, context):
         gamma = context.hparam('gamma', len(network.layers))

@@ -19,6 +19,7 @@ E[J_l^T] E[J_l J_l^T]^-1, J_l = dh_L/dh_l: targets come near to those of Gauss a
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -34,15 +35,16 @@ SIGMA = Hyperparameter('sigma', 0.1, 0.005, 0.2, log=True, least=0)
 def ddtp_linear() -> Rule:
     """DDTP-linear; V_l is drawn like a dense layer's kernel."""
 
-    def feedback_loss(network, weights, states, context):
-        """Of noise and differences that are divided by sigma before they meet."""
-        loss = 0.0
-        for own, sigma, noise, output in noisy(network, weights, states, context):
-            moved = (output - states[-1]) / sigma
-            loss += mean_square(moved @ own['kernel'].T - noise)
-        return loss
+    return Rule(init_direct, send, linear_loss, hparams=(SIGMA,))
 
-    return Rule(init_direct, send, feedback_loss, hparams=(SIGMA,))
+
+def linear_loss(network, weights, states, context, push: Callable | None = None):
+    """Of noise and differences that are divided by sigma before they meet; push as for `noisy`."""
+    loss = 0.0
+    for own, sigma, noise, output in noisy(network, weights, states, context, push):
+        moved = (output - states[-1]) / sigma
+        loss += mean_square(moved @ own['kernel'].T - noise)
+    return loss
 
 
 def ddtp_control() -> Rule:
@@ -104,23 +106,28 @@ def ddtp_rhl(units: int = 1024) -> Rule:
     )  # fmt: skip
 
 
-def noisy(network, weights, states, context):
-    """(feedback weights, sigma, noise, logits behind it) of each hidden layer."""
+def noisy(network, weights, states, context, push: Callable | None = None):
+    """(feedback weights, sigma, noise, logits behind it) of each hidden layer.
+
+    push: (l, sigma noise) -> the state of layer l with it; by default h_l + sigma noise.
+    """
     own = weights['feedback'][:-1]
     sigmas = [context.hparam('sigma', l) for l in range(1, len(network.layers))]
-    found = noisy_outputs(network, weights, states, context, sigmas)
+    found = noisy_outputs(network, weights, states, context, sigmas, push)
     return zip(own, sigmas, *found, strict=True)
 
 
-def noisy_outputs(network, weights, states, context, sigmas) -> tuple[list, list]:
+def noisy_outputs(
+    network, weights, states, context, sigmas, push: Callable | None = None
+) -> tuple[list, list]:
     """Normal noises of h_1, ..., h_{L-1}, (batch, units) each, and the logits behind them.
 
-    sigmas are what the noises are scaled by on their way.
+    sigmas are what the noises are scaled by on their way; push as for `noisy`.
     """
-    hidden = states[1:-1]
-    noises = [context.noise(l, h) for l, h in enumerate(hidden, start=1)]
-    triples = zip(hidden, sigmas, noises, strict=True)
-    outputs = upwards(network, weights, [h + sigma * noise for h, sigma, noise in triples])
+    push = push or (lambda l, noise: states[l] + noise)
+    noises = [context.noise(l, h) for l, h in enumerate(states[1:-1], start=1)]
+    pairs = enumerate(zip(sigmas, noises, strict=True), start=1)
+    outputs = upwards(network, weights, [push(l, sigma * noise) for l, (sigma, noise) in pairs])
     return [flat(noise) for noise in noises], outputs
 
 

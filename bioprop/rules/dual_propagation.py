@@ -16,7 +16,7 @@ centred or alpha = 1/2, else by its first power; no slope is used. Early inferen
 propagation with alpha = 0 and h_{l-1} for m_{l-1}; its paper has no experiment.
 """
 
-from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+from bioprop.rules.base import Hyperparameter, Rule, correlations, no_feedback
 
 BETA = Hyperparameter('beta', 0.1, 0.01, 1.0, log=True, least=0)
 ALPHA = Hyperparameter('alpha', 0.5, least=0)
@@ -42,7 +42,8 @@ def early_inference(centred: bool = True) -> Rule:
         away = targets(network, weights, states, -kick) if centred else states[1:]
         width = 2 * beta if centred else beta
         errors = [(minus - plus) / width for minus, plus in zip(away, down, strict=True)]
-        return correlations(network, weights, states[:-1], errors)
+        forward = correlations(network, weights['forward'], states[:-1], errors)
+        return {'forward': forward, 'feedback': ()}
 
     return Rule(no_feedback, updates=updates, hparams=(BETA,))
 
@@ -64,7 +65,9 @@ def dual_propagation() -> Rule:
                 minus = layer.activation(a - alpha * back)
                 means.append(alpha * plus + (1 - alpha) * minus)
                 gap = plus - minus
-        return correlations(network, weights, [states[0], *means[::-1]], errors[::-1])
+        inputs = [states[0], *means[::-1]]
+        forward = correlations(network, weights['forward'], inputs, errors[::-1])
+        return {'forward': forward, 'feedback': ()}
 
     return Rule(no_feedback, updates=updates, hparams=(BETA, ALPHA))
 
@@ -72,10 +75,3 @@ def dual_propagation() -> Rule:
 def potential(network, weights, states, l):
     """a_l of the forward pass."""
     return network.layers[l - 1].potential(weights['forward'][l - 1], states[l - 1])
-
-
-def correlations(network, weights, inputs, errors):
-    """The updates of all layers from their inputs and the errors of their potentials."""
-    rows = zip(network.layers, weights['forward'], inputs, errors, strict=True)
-    forward = tuple(layer.correlation(params, x, error) for layer, params, x, error in rows)
-    return {'forward': forward, 'feedback': ()}

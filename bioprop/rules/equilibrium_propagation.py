@@ -13,11 +13,11 @@ is the forward pass, and the update backpropagation's.
 
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
 from bioprop.rules.hebbian import contrast
-from bioprop.rules.relaxation import relax
+from bioprop.rules.relaxation import GAMMA, free_phase, relax
 
 HPARAMS = (
     Hyperparameter('beta', 0.5, 0.05, 1.0, log=True, least=0),
-    Hyperparameter('gamma', 0.1, 0.02, 0.5, log=True, least=0),
+    GAMMA,
 )
 
 
@@ -31,9 +31,7 @@ def equilibrium_propagation(
     """
 
     def infer(network, weights, context):
-        states = network.states(weights['forward'], context.batch['image'])
-        gamma = context.hparam('gamma', len(network.layers))
-        return relax(network, weights['forward'], states, gamma, free_steps)
+        return free_phase(network, weights, context, free_steps)
 
     def updates(network, weights, states, context):
         top = len(network.layers)

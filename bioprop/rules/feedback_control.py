@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from bioprop.rules.base import Hyperparameter, Rule
 from bioprop.rules.direct_kolen_pollack import init_direct
-from bioprop.rules.direct_targets import SIGMA, flat, mean_square, upwards
+from bioprop.rules.direct_targets import SIGMA, linear_loss
 from bioprop.rules.gauss_newton_targets import jacobians
 from bioprop.rules.linear_algebra import solve
 
@@ -60,28 +60,22 @@ def dfc(trained: bool = True) -> Rule:
             error = (layer.activation(a) - controlled) / context.hparam('target', len(moves))
             forward.append(layer.correlation(params, r, error))
             r = controlled
-        feedback = jax.grad(reconstruction)(weights['feedback'], network, weights, states, context)
+        feedback = learned(network, weights, states, context) if trained else ()
         return {'forward': tuple(forward), 'feedback': feedback}
 
+    def learned(network, weights, states, context):
+        """The updates of Q, by noise upon the potentials."""
+
+        def push(l, noise):
+            layer, params = network.layers[l - 1], weights['forward'][l - 1]
+            return layer.activation(layer.potential(params, states[l - 1]) + noise)
+
+        def loss(feedback):
+            return linear_loss(network, weights | {'feedback': feedback}, states, context, push)
+
+        return jax.grad(loss)(weights['feedback'])
+
     return Rule(init, updates=updates, hparams=(LEAK, TARGET, *((SIGMA,) if trained else ())))
-
-
-def reconstruction(feedback, network, weights, states, context):
-    """mean |Q_l (y_l - h_L) / sigma - e_l|^2, y_l the logits of a_l + sigma e_l; over all l < L."""
-    if not feedback:
-        return 0.0
-    noises = [context.noise(l, h) for l, h in enumerate(states[1:-1], start=1)]
-    sigmas = [context.hparam('sigma', l) for l in range(1, len(network.layers))]
-    starts = [
-        layer.activation(layer.potential(params, x) + sigma * noise)
-        for layer, params, x, sigma, noise in zip(
-            network.layers, weights['forward'], states, sigmas, noises, strict=False
-        )
-    ]
-    outputs, loss = upwards(network, weights, starts), 0.0
-    for own, sigma, noise, output in zip(feedback, sigmas, noises, outputs, strict=False):
-        loss += mean_square((output - states[-1]) / sigma @ own['kernel'].T - flat(noise))
-    return loss
 
 
 def by_potential(network, weights, states) -> list[jax.Array]:

@@ -17,6 +17,11 @@ def init_feedback(key, network, forward):
     return (None, *drawn[1:]), ()
 
 
+def init_fixed_feedback(key, network, forward):
+    """The same, as fixed weights."""
+    return init_feedback(key, network, forward)[::-1]
+
+
 def feedback_kernels(network, weights):
     """(None, B_2, ..., B_L)."""
     return tuple(own and own['kernel'] for own in weights['feedback'])

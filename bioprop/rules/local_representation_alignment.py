@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from bioprop.errors import UserError, unknown
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
-from bioprop.rules.kernel_feedback import feedback_kernels, init_feedback
+from bioprop.rules.kernel_feedback import feedback_kernels, init_feedback, init_fixed_feedback
 
 BETA = Hyperparameter('beta', 0.1, 0.01, 1.0, log=True, least=0)
 GAMMA = Hyperparameter('gamma', 1.0, least=0)
@@ -89,15 +89,11 @@ def lra_diff(steps: int = 10, penalty: str = 'log') -> Rule:
 def lra_fdbk(steps: int = 1, penalty: str = 'log') -> Rule:
     """LRA by fixed feedback E_l, drawn like W_l. Raises UserError for another option."""
 
-    def init(key, network, forward):
-        drawn, _ = init_feedback(key, network, forward)
-        return (), drawn
-
     def back(network, weights, l, moved, own):
         """E_l own."""
         return network.layers[l - 1].transpose(weights['fixed'][l - 1]['kernel'], own)
 
-    return _by_moves(init, back, steps, penalty)
+    return _by_moves(init_fixed_feedback, back, steps, penalty)
 
 
 def _by_moves(init, back, steps, penalty):

@@ -13,7 +13,7 @@ import math
 
 import jax
 
-from bioprop.rules.base import Hyperparameter, Rule
+from bioprop.rules.base import Hyperparameter, Rule, correlations
 
 # Of He's uniform draw; for pixels in [0, 1], as in the authors' code.
 SCALE = Hyperparameter('feedback_scale', 0.05, 0.01, 1.0, log=True, least=0)
@@ -33,12 +33,7 @@ def pepita() -> Rule:
         image = states[0] + push.reshape(states[0].shape)
         again = network.states(weights['forward'], image)
         deltas = [h - other for h, other in zip(states[1:-1], again[1:-1], strict=True)]
-        forward = tuple(
-            layer.correlation(params, x, delta)
-            for layer, params, x, delta in zip(
-                network.layers, weights['forward'], again[:-1], (*deltas, error), strict=True
-            )
-        )
+        forward = correlations(network, weights['forward'], again[:-1], (*deltas, error))
         return {'forward': forward, 'feedback': ()}
 
     return Rule(init, updates=updates, hparams=(SCALE,))

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from bioprop.errors import UserError
 from bioprop.rules.base import Hyperparameter, Rule, forward_updates, no_feedback
+from bioprop.rules.relaxation import odd_even
 
 ETA = Hyperparameter('eta', 0.1, 0.01, 0.5, log=True, least=0)
 BETA = Hyperparameter('beta', 0.02, 0.001, 0.5, log=True, least=0)
@@ -37,11 +38,11 @@ def predictive_coding(steps: int = 20, summed: bool = False) -> Rule:
         eta = context.hparam('eta', len(network.layers))
 
         def learned(v):
-            return updates_at(network, weights, v, *errors(network, weights, v, context))
+            return updates_at(network, weights, v, *errors(network, weights, v, states[1], context))
 
         def step(carry, _):
             v, total = carry
-            v = moved(network, weights, v, *errors(network, weights, v, context), eta)
+            v = moved(network, weights, v, *errors(network, weights, v, states[1], context), eta)
             return (v, jax.tree.map(jnp.add, total, learned(v)) if summed else total), None
 
         v = tuple(states[:-1])
@@ -77,7 +78,7 @@ def zero_divergence() -> Rule:
     def updates(network, weights, states, context):
         v, top, read = tuple(states[:-1]), len(network.layers), []
         for _ in range(top):
-            eps, mu = errors(network, weights, v, context)
+            eps, mu = errors(network, weights, v, states[1], context)
             read.append(-eps[top - 1 - len(read)])
             v = moved(network, weights, v, eps, mu, 1.0)
         forward = forward_updates(network, weights['forward'], states, tuple(reversed(read)))
@@ -92,19 +93,15 @@ def nudged_predictive_coding(sweeps: int = 6) -> Rule:
 
     def settled(network, weights, states, context, nudge):
         top = len(network.layers)
-        lowest = states[1]
-        order = [*range(top, 0, -2), *range(top - 1, 0, -2)]
 
         def predicted(v, l):
-            return (
-                lowest
-                if l == 1
-                else network.layers[l - 1].apply(weights['forward'][l - 1], v[l - 1])
-            )
+            if l == 1:
+                return states[1]  # it never changes
+            return network.layers[l - 1].apply(weights['forward'][l - 1], v[l - 1])
 
         def sweep(hidden, _):
             v = [states[0], *hidden]
-            for l in order:
+            for l in odd_even(top):
                 mu = predicted(v, l)
                 if l == top:
                     v[l] = mu - nudge * context.loss.error(v[l], context.batch['label'])
@@ -117,9 +114,8 @@ def nudged_predictive_coding(sweeps: int = 6) -> Rule:
         hidden, _ = jax.lax.scan(sweep, tuple(states[1:]), None, length=sweeps)
         v = (states[0], *hidden)
         mu = [predicted(v, l) for l in range(1, top + 1)]
-        return updates_at(
-            network, weights, v[:-1], [x - m for x, m in zip(hidden, mu, strict=True)], mu
-        )
+        eps = [x - m for x, m in zip(hidden, mu, strict=True)]
+        return updates_at(network, weights, v[:-1], eps, mu)
 
     def updates(network, weights, states, context):
         beta = context.hparam('beta', len(network.layers))
@@ -130,10 +126,13 @@ def nudged_predictive_coding(sweeps: int = 6) -> Rule:
     return Rule(no_feedback, updates=updates, hparams=(BETA,))
 
 
-def errors(network, weights, v, context):
-    """((eps_1, ..., eps_L), (mu_1, ..., mu_L)) of states (v_0, ..., v_{L-1})."""
-    rows = zip(network.layers, weights['forward'], v, strict=True)
-    mu = [layer.apply(params, x) for layer, params, x in rows]
+def errors(network, weights, v, lowest, context):
+    """((eps_1, ..., eps_L), (mu_1, ..., mu_L)) of states (v_0, ..., v_{L-1}).
+
+    lowest is mu_1, which never changes: the largest product of a step.
+    """
+    rows = zip(network.layers[1:], weights['forward'][1:], v[1:], strict=True)
+    mu = [lowest, *(layer.apply(params, x) for layer, params, x in rows)]
     below = [x - m for x, m in zip(v[1:], mu[:-1], strict=True)]
     return [*below, -context.loss.error(mu[-1], context.batch['label'])], mu
 

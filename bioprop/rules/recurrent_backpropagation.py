@@ -16,11 +16,9 @@ which is added to W_l's where V = W. As gamma goes to 0 it is backpropagation.
 import jax
 import jax.numpy as jnp
 
-from bioprop.rules.base import Hyperparameter, Rule, forward_updates, no_feedback
+from bioprop.rules.base import Rule, forward_updates, no_feedback
 from bioprop.rules.kernel_feedback import init_feedback
-from bioprop.rules.relaxation import relax
-
-GAMMA = Hyperparameter('gamma', 0.1, 0.02, 0.5, log=True, least=0)
+from bioprop.rules.relaxation import GAMMA, free_phase
 
 
 def recurrent_backpropagation(
@@ -33,11 +31,7 @@ def recurrent_backpropagation(
         return tuple(params and params['kernel'] for params in own)
 
     def infer(network, weights, context):
-        states = network.states(weights['forward'], context.batch['image'])
-        gamma = context.hparam('gamma', len(network.layers))
-        return relax(
-            network, weights['forward'], states, gamma, free_steps, kernels=kernels_of(weights)
-        )
+        return free_phase(network, weights, context, free_steps, kernels=kernels_of(weights))
 
     def updates(network, weights, states, context):
         gamma = context.hparam('gamma', len(network.layers))

@@ -12,6 +12,22 @@ from collections.abc import Callable
 
 import jax
 
+from bioprop.rules.base import Hyperparameter
+
+GAMMA = Hyperparameter('gamma', 0.1, 0.02, 0.5, log=True, least=0)
+
+
+def odd_even(top: int) -> list[int]:
+    """The order of the layers in a sweep: every other one from the top down, then those between."""
+    return [*range(top, 0, -2), *range(top - 1, 0, -2)]
+
+
+def free_phase(network, weights, context, steps: int, **how) -> tuple:
+    """The states of a batch, relaxed from the forward pass; how is what `relax` takes."""
+    states = network.states(weights['forward'], context.batch['image'])
+    gamma = context.hparam('gamma', len(network.layers))
+    return relax(network, weights['forward'], states, gamma, steps, **how)
+
 
 def relax(
     network,
@@ -30,11 +46,10 @@ def relax(
     kernels = kernels or tuple(params['kernel'] for params in forward)
     lowest = network.layers[0].potential(forward[0], states[0])  # of what never changes: once
     top = len(network.layers)
-    order = [*range(top, 0, -2), *range(top - 1, 0, -2)]
 
     def sweep(hidden, _):
         h = [None, *hidden]  # h_0 enters by `lowest` alone
-        for l in order:
+        for l in odd_even(top):
             layer = network.layers[l - 1]
             a = lowest if l == 1 else layer.potential(forward[l - 1], h[l - 1])
             if l == top:
