@@ -4,10 +4,12 @@ Targets are those of difference target propagation from the logits, t_L = h_L - 
 
     delta_l = (h_l - t_l) / alpha,   l < L        delta_L = dL/dh_L
 
-    l_drl   Ernoult et al. 2022: with e, n ~ sigma N(0, 1), g_l descends
+    l_drl   Ernoult et al. 2022: with noises e and n of a deviation sigma, g_l descends
             - 2 <e, g_l(f_l(h_{l-1} + e)) - g_l(h_l)> + |g_l(h_l + n) - g_l(h_l)|^2
             summed over units, averaged over the batch (here over sigma^2, too): as sigma goes to 0
-            that is E |J_g - J_f^T|^2 but for what g_l does not change
+            that is E |J_g - J_f^T|^2 but for what g_l does not change. Theirs are normal, ours
+            -sigma or sigma: of equal means, estimates of traces that vary less (Hutchinson 1989),
+            and a twentieth of the work to draw
     fw_dtp  Shibuya et al. 2023: V_l and c_l are fixed. Its form with batch normalisation couples
             the examples of a batch, and is left out; ours starts as Glorot's times feedback_scale,
             with c_l = 0
@@ -61,7 +63,7 @@ def l_drl(start: str = 'logits', inverse: str | Callable = 'before', samples: in
         """The loss of g_l."""
         x, h, layers = states[l - 1], states[l], len(network.layers)
         sigma, place = context.hparam('sigma', l), 2 * layers * sample
-        below, above = context.noise(place + l - 1, x), context.noise(place + layers + l, h)
+        below, above = context.signs(place + l - 1, x), context.signs(place + layers + l, h)
         up = network.layers[l - 1].apply(weights['forward'][l - 1], x + sigma * below)
         along = g.difference(network, weights, l, up, h) / sigma
         across = g.difference(network, weights, l, h + sigma * above, h) / sigma
