@@ -3,6 +3,7 @@
 python -m experiments.benchmark step             a training step of every rule, MNIST's FC net
 python -m experiments.benchmark step --net=cifar10_lc      the same on another net of table 3
 python -m experiments.benchmark step --rules=l_drl --feedback_steps=20    of some, with more turns
+python -m experiments.benchmark step --rules=predictive_coding:steps=6    of some, with options
 python -m experiments.benchmark epoch            an epoch of BP through the training loop's program
 python -m experiments.benchmark population       many runs as one program, and one after another
 python -m experiments.benchmark dfa --net=cifar10_lc       DFA's feedback, stored and regenerated

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from absl import app, flags
 
+from bioprop import rules
 from bioprop.errors import UserError, fail
 from bioprop.records.earlier import by_todays_names
 from bioprop.records.frames import lines
 from bioprop.records.paths import local
 from bioprop.records.writers import write_json
+from bioprop.rules.base import PHASES
 from bioprop.running.report import evaluations
 from bioprop.settings.resolve import hparams
 
@@ -37,8 +39,17 @@ def collect(workdir: Path) -> dict:
         **{f'last_{name}': last.get(name) for name in ('validation_error', 'test_error')},
         'batch_size': config['batch_size'],
         'hparams': hparams(config),
+        'options': {name: config[name] for name in rules.options(config['rule']) if name in config},
+        'residual': residual(lines(workdir)),
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
     }
+
+
+def residual(records: list[dict]) -> dict[str, float]:
+    """The last that was measured of it on validation images, by phase."""
+    kept = [each for each in records if each['kind'] == 'diagnostics']
+    kept = [{}, *(each for each in kept if each['part'] == 'validation')][-1]
+    return {phase: kept[f'residual/{phase}'] for phase in PHASES if f'residual/{phase}' in kept}
 
 
 def main(argv: list[str]) -> None:

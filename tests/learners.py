@@ -6,6 +6,7 @@ import numpy as np
 from problems import CLASSES, HPARAMS, IN_SHAPE, feedforward, make_rule, random_like
 
 from bioprop.losses import softmax_cross_entropy
+from bioprop.rules import trained_sides
 from bioprop.training import optim, parallel
 from bioprop.training.images import Images
 from bioprop.training.learner import Learner, init_state
@@ -20,7 +21,8 @@ def make_learner(name, optimizer='adam', hidden=(5, 3), net='fc', **options):
         return optim.optimizer(optimizer, hparams['lr'], **options)
 
     network, rule = feedforward(IN_SHAPE, hidden, CLASSES, net=net), make_rule(name)
-    return Learner(network, rule, softmax_cross_entropy, dict.fromkeys(rule.sides, make))
+    sides = trained_sides(network, rule)
+    return Learner(network, rule, softmax_cross_entropy, dict.fromkeys(sides, make))
 
 
 def make_hparams(lr=0.01):

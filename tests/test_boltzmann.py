@@ -56,6 +56,55 @@ def test_deeper_machines_are_contrastive_hebbian_learning_at_full_strength(x64):
         close(found['kernel'], expected['kernel'])
 
 
+@each_net
+def test_sampled_it_goes_to_the_same_as_one_over_the_root_of_the_sweeps(net, x64):
+    """Of 64 chains an image: its update over as many draws."""
+    p, chains = machine(net), 64
+    batch = {name: jnp.repeat(x[:2], chains, axis=0) for name, x in p.batch.items()}
+    p = p._replace(batch=batch | {'index': jnp.arange(2 * chains)})
+    exact = numpy(p.updates()['forward'])
+
+    def error(sweeps):
+        found = numpy(p._replace(rule=rules.boltzmann(gibbs=sweeps)).updates()['forward'])
+        pairs = zip(*map(jax.tree.leaves, (found, exact)), strict=True)
+        squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
+        return np.sqrt(squares[0] / squares[1])
+
+    few, many = error(100), error(6400)
+    assert many < 0.05  # eight times less but for luck, some 5 % of it
+    assert 4 < few / many < 16
+
+
+def test_deeper_machines_are_sampled_as_they_are(x64):
+    """Two hidden layers of two spins: the mean over all states of both phases."""
+    p = problem('boltzmann', hidden=(2, 2), in_shape=(3,), size=1)
+    first, second, third = p.weights['forward']
+    x, label = p.batch['image'], int(p.batch['label'][0])
+    states = []
+    for h1 in itertools.product((-1.0, 1.0), repeat=2):
+        for h2 in itertools.product((-1.0, 1.0), repeat=2):
+            for k in range(CLASSES):
+                h1_, h2_, o = np.array([h1]), np.array([h2]), np.eye(CLASSES)[k][None]
+                energy = np.sum(h1_ * (x @ first['kernel'] + first['bias'][None]))
+                energy += np.sum(h2_ * (h1_ @ second['kernel'] + second['bias'][None]))
+                energy += np.sum(o * (h2_ @ third['kernel'] + third['bias'][None]))
+                states.append((energy, k, x.T @ h1_, h1_.T @ h2_, h2_.T @ o))
+
+    def mean(members):
+        weights = np.exp(np.array([each[0] for each in members]))
+        weights /= weights.sum()
+        return [
+            sum(w * each[place] for w, each in zip(weights, members, strict=True))
+            for place in (2, 3, 4)
+        ]
+
+    free, clamped = mean(states), mean([each for each in states if each[1] == label])
+    batch = {name: jnp.repeat(value, 256, axis=0) for name, value in p.batch.items()}
+    p = p._replace(batch=batch | {'index': jnp.arange(256)}, rule=rules.boltzmann(gibbs=2000))
+    for update, one, other in zip(p.updates()['forward'], free, clamped, strict=True):
+        np.testing.assert_allclose(update['kernel'], one - other, atol=0.02)
+
+
 # ------------------------------------------------------------------ recirculation
 
 

@@ -118,8 +118,8 @@ def test_defaults_are_those_that_the_docstrings_speak_of():
     assert rules.options('ao_sdtp') == {'auxiliary_units': 256, 'inverse': 'after'}
     assert rules.options('dtp') == {'start': 'penultimate', 'inverse': 'after', 'sweeps': 1}
     assert rules.options('dfa') == {'feedback': 'stored'}
-    free = {'free_steps': 20, 'nudged_steps': 12, 'centred': True}
-    assert rules.options('equilibrium_propagation') == free
+    usual = {'nudge': 'centred', 'form': 'energy', 'free_steps': 20, 'nudged_steps': 12}
+    assert rules.options('equilibrium_propagation') == usual
     assert rules.get('equilibrium_propagation').hparams == (
         ('beta', 0.5, 0.05, 1.0, True, 0),
         ('gamma', 0.1, 0.02, 0.5, True, 0),

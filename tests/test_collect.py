@@ -6,6 +6,8 @@ import sys
 
 import studies
 
+from experiments.pages import rules
+
 
 def collect(*arguments):
     command = [sys.executable, '-m', 'experiments.collect', *map(str, arguments)]
@@ -47,3 +49,29 @@ def test_runs_are_gathered_and_an_unfinished_one_is_named(tmp_path):
     assert f'{unfinished} holds no finished run' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not out.exists()
+
+
+def test_how_a_run_relaxed_is_kept(tmp_path):
+    config = studies.config(rule='equilibrium_propagation', gamma=0.1, beta=0.5, free_steps=7)
+    studies.write(tmp_path, config, [3.0], [4.0])
+    (run,) = tmp_path.glob('runs/*')
+    made = json.loads((run / 'config.json').read_text())
+    (run / 'config.json').write_text(json.dumps(made | {'overrides': []}))
+    measured = {'kind': 'diagnostics', 'step': 1, 'epoch': 1}
+    with (run / 'metrics.jsonl').open('a') as file:
+        for part, residual in (('validation', 2e-7), ('train', 0.1)):
+            file.write(json.dumps(measured | {'part': part, 'residual/free': residual}) + '\n')
+    out = tmp_path / 'runs.json'
+    done = collect(f'--out={out}', run)
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(out.read_text())
+    assert record['options'] == {'free_steps': 7}
+    assert record['residual'] == {'free': 2e-7}
+
+    told = {'rule': 'equilibrium_propagation', 'net': 'fc', 'dataset': 'mnist', 'epochs': 2}
+    out.write_text(json.dumps([record | {'summary': record['summary'] | told}]))
+    lines = rules.page(out).splitlines()
+    (row,) = [line for line in lines if line.startswith('| EP, weak feedback')]
+    cells = [cell.strip() for cell in row.strip('|').split('|')]
+    expected = ['fc', '4.00 (2)', '0.1', '0.5', '', '', 'free_steps 7', '2e-07', '', 'relaxed']
+    assert cells[1:] == expected

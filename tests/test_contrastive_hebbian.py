@@ -12,7 +12,7 @@ from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.layers import dense
 from bioprop.rules.hebbian import FORMS
-from bioprop.rules.relaxation import relax
+from bioprop.rules.relaxation import relax, weakly
 from bioprop.testing import order_of
 
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
@@ -41,7 +41,7 @@ def relaxed_gradient(p, kernels_of):
     def loss(weights):
         forward = weights['forward']
         h = relax(
-            p.network, forward, p.network.states(forward, p.batch['image']), GAMMA, SETTLED,
+            p.network, forward, p.network.states(forward, p.batch['image']), weakly(GAMMA), SETTLED,
             kernels=kernels_of(weights),
         )  # fmt: skip
         return jnp.mean(p.loss.value(h[-1], p.batch['label']))

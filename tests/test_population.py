@@ -14,6 +14,7 @@ from problems import CLASSES, IN_SHAPE, full, numpy
 from bioprop.data import sets
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
+from bioprop.rules.base import inferring
 from bioprop.running import population
 from bioprop.running.population import Members, members_that_fit, program_of, train_population
 from bioprop.running.report import scores_of
@@ -70,6 +71,8 @@ def make_config(rule='bp', **settings):
     }  # fmt: skip
     if rule == 'ao_sdtp':
         small['auxiliary_units'] = 3
+    if rule == 'equilibrium_propagation':
+        small |= {'free_steps': 4, 'nudged_steps': 3}
     return resolve(paper('mnist_mini', rule, **small | settings))
 
 
@@ -138,7 +141,7 @@ def train_alone(configs, until=math.inf):
     for config in configs:
         values = make_hparams(config, run.learner)
         state = init(jax.random.key(config['seed']), values)
-        best, lowest = {'forward': state.weights['forward']}, math.inf
+        best, lowest = inferring(run.learner.rule, state.weights), math.inf
         for call in calls(config, run, 0):
             if call.position > until:
                 break
@@ -147,7 +150,7 @@ def train_alone(configs, until=math.inf):
                 sums = score(state.weights, values, run.parts['validation'])
                 rank = scores_of(run.learner, 'validation', sums, 23)['validation_error']
                 if rank < lowest:
-                    best, lowest = {'forward': state.weights['forward']}, rank
+                    best, lowest = inferring(run.learner.rule, state.weights), rank
         members.append(Members(state, best))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
@@ -168,6 +171,7 @@ def last_members(folder, like):
 
 CASES = [
     ('bp', 'parallel'), full('dtp', 'alternating_step'), full('ao_sdtp', 'alternating'),
+    full('equilibrium_propagation', 'parallel'),
     *(slow(*case) for case in (('fa', 'parallel'), ('dtp', 'parallel'), ('dtp', 'alternating'))),
 ]  # fmt: skip
 
@@ -207,6 +211,7 @@ def test_devices_and_width_change_nothing(
     ('rule', 'options', 'number', 'members'),
     [
         ('dtp', {'schedule': 'alternating', 'steps_per_call': 3, 'eval_every': 2}, 1, 2),
+        ('equilibrium_propagation', {}, 1, 2),
         slow('ao_sdtp', {'schedule': 'alternating_step'}, 3, 4),
         slow('bp', {'augment': True, 'steps_per_call': 0}, 8, 3),
         slow('bp', {'loss': 'reconstruction'}, 1, 2),

@@ -20,6 +20,7 @@ from bioprop.diagnostics.diversity import diversity
 from bioprop.diagnostics.gauss_newton import gauss_newton
 from bioprop.diagnostics.probe import Found, Probe
 from bioprop.diagnostics.reconstruction import reconstruction
+from bioprop.diagnostics.residual import residual
 from bioprop.diagnostics.saturation import saturation
 from bioprop.diagnostics.signal import signal
 from bioprop.diagnostics.update import examples, update
@@ -35,12 +36,13 @@ DIAGNOSTICS: dict[str, Callable[[Probe], Found]] = {
     'reconstruction': reconstruction,
     'diversity': diversity,
     'saturation': saturation,
+    'residual': residual,
     'examples': examples,
     'jacobian': jacobian,
     'descent': descent,
     'gauss_newton': gauss_newton,
 }
-CHEAP = tuple(DIAGNOSTICS)[:6]  # together they cost about two training steps
+CHEAP = tuple(DIAGNOSTICS)[:7]  # together they cost about two training steps
 GROUPS = {'cheap': CHEAP, 'all': tuple(DIAGNOSTICS)}
 
 __all__ = ['CHEAP', 'DIAGNOSTICS', 'GROUPS', 'Probe', 'measure', 'named']

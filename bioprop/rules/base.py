@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from bioprop.losses import Loss
 from bioprop.networks import Network
 
+PHASES = ('free', 'taught')  # of a rule that relaxes: alone, and told of the label
 Weights = dict[str, Any]
 States = tuple[jax.Array, ...]
 
@@ -102,6 +103,9 @@ class Rule(NamedTuple):
     displacements: (network, weights, states, context) -> (h_1 - t_1, ..., h_{L-1} - t_{L-1})
     inverse: (network, weights, context, l, x, h) -> x again: g_l of the state h = f_l(x), for the
         layers that have feedback weights
+    phases: (network, weights, states, context) -> {'free': (before, after), 'taught': ...}, of each
+        relaxation of PHASES the states that it ends with, and those of one sweep more: trees of
+        (batch, ...)
     feedback_kernels: (network, weights) -> what takes the place of W_l on the way down, in its
         shape, for every layer; None where nothing does
     """
@@ -115,6 +119,7 @@ class Rule(NamedTuple):
     transforms: tuple[tuple[str, Callable], ...] = ()
     displacements: Callable | None = None
     inverse: Callable | None = None
+    phases: Callable | None = None
     feedback_kernels: Callable | None = None
 
     @property

@@ -12,7 +12,8 @@ Larochelle and Bengio 2008), U_k = T_2(W_2, the label k):
     dW_1 = (sum_k w_k m_k) h_0,   dW_2 = sum_k w_k k m_k,   w = softmax(logits) - the label
 
 Deeper machines are taken in mean field: contrastive Hebbian learning with gamma = 1, which settles
-for small weights alone. Of 1985 are neither its annealing nor its noisy clamps.
+for small weights alone. With gibbs sweeps the two phases of any machine are sampled
+(`bioprop.rules.gibbs`), as in 1985, but for its annealing and its noisy clamps.
 """
 
 import jax
@@ -20,10 +21,14 @@ import jax.numpy as jnp
 
 from bioprop.rules.base import Rule, no_feedback
 from bioprop.rules.contrastive_hebbian import contrastive_hebbian
+from bioprop.rules.gibbs import correlations_apart
 
 
-def boltzmann(free_steps: int = 20, clamped_steps: int = 12) -> Rule:
-    """The Boltzmann machine, for activation=tanh; steps are sweeps of deeper machines."""
+def boltzmann(gibbs: int = 0, free_steps: int = 20, clamped_steps: int = 12) -> Rule:
+    """The Boltzmann machine, for activation=tanh; steps are sweeps of deeper machines.
+
+    gibbs is the number of sweeps by which both phases are sampled, where they are.
+    """
     mean_field = contrastive_hebbian('chl', 'softmax', free_steps, clamped_steps)
 
     def at_full_strength(context):
@@ -39,6 +44,9 @@ def boltzmann(free_steps: int = 20, clamped_steps: int = 12) -> Rule:
         return image, network.layers[0].activation(hidden), logits
 
     def updates(network, weights, states, context):
+        if gibbs:
+            found = correlations_apart(network, weights['forward'], states, context, gibbs)
+            return {'forward': found, 'feedback': ()}
         if len(network.layers) != 2:
             return mean_field.updates(network, weights, states, at_full_strength(context))
         (below, top), (first, second) = network.layers, weights['forward']
@@ -51,7 +59,12 @@ def boltzmann(free_steps: int = 20, clamped_steps: int = 12) -> Rule:
         upper = jax.tree.map(lambda update: classes * update, upper)
         return {'forward': (lower, upper), 'feedback': ()}
 
-    return Rule(no_feedback, updates=updates, infer=infer)
+    def phases(network, weights, states, context):
+        if len(network.layers) == 2:
+            return {}  # exact
+        return mean_field.phases(network, weights, states, at_full_strength(context))
+
+    return Rule(no_feedback, updates=updates, infer=infer, phases=phases)
 
 
 def fields(network, weights, image):

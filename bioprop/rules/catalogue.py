@@ -30,6 +30,7 @@ from bioprop.rules.error_broadcast import error_broadcast
 from bioprop.rules.feasible_targets import feasible_targets
 from bioprop.rules.feedback_alignment import fa
 from bioprop.rules.feedback_control import dfc
+from bioprop.rules.feedforward_initialisation import feedforward_initialisation
 from bioprop.rules.forward_forward import forward_forward
 from bioprop.rules.gait_prop import gait_prop, with_orthogonal_kernels
 from bioprop.rules.gauss_newton_targets import gauss_newton_targets
@@ -43,6 +44,7 @@ from bioprop.rules.predictive_coding import (
     fixed_prediction,
     nudged_predictive_coding,
     predictive_coding,
+    with_many_steps,
     zero_divergence,
 )
 from bioprop.rules.product_alignment import product_fa
@@ -89,6 +91,9 @@ MEULEMANS = ('Meulemans et al. 2020',)
 ORORBIA = ('Ororbia, Mali, Kifer and Giles 2018',)
 RATES = {'lr': 1e-3, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
 
+
+# It learns by differences of near states, of which half the digits keep nothing.
+PRECISE = {'precision': 'float32'}
 
 # What its feedback weights learn alone, with L2 in their gradient; its rates are tuned rows.
 PRETRAINED = of_both(RATES) | {
@@ -281,20 +286,20 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'contrastive_hebbian': Entry(
         contrastive_hebbian, 'CHL', 'energy',
         ('Movellan 1991', 'Xie and Seung 2003', "O'Reilly 1996"), settings=RATES,
-        claims={'hparams': {'gamma': 0.1}},
+        claims={'hparams': {'gamma': 0.1}}, demands=PRECISE,
     ),
     'random_contrastive_hebbian': Entry(
         random_contrastive_hebbian, 'rCHL', 'energy', ('Detorakis, Bartley and Neftci 2019',),
-        settings=RATES, claims={'hparams': {'gamma': 0.1}},
+        settings=RATES, claims={'hparams': {'gamma': 0.1}}, demands=PRECISE,
     ),
     'recurrent_backpropagation': Entry(
         recurrent_backpropagation, 'RBP', 'energy', ('Almeida 1987', 'Pineda 1987'),
-        settings=of_both(RATES), claims={'hparams': {'gamma': 0.1}},
+        settings=of_both(RATES), claims={'hparams': {'gamma': 0.1}}, demands=PRECISE,
     ),
     'boltzmann': Entry(
         boltzmann, 'BM', 'energy',
         ('Ackley, Hinton and Sejnowski 1985', 'Larochelle and Bengio 2008'), settings=RATES,
-        demands={'activation': 'tanh'},
+        demands={'activation': 'tanh'} | PRECISE,
     ),
     'recirculation': Entry(
         recirculation, 'recirc', 'energy', ('Hinton and McClelland 1987',),
@@ -302,33 +307,40 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     ),
     'predictive_coding': Entry(
         predictive_coding, 'PC', 'energy', ('Whittington and Bogacz 2017',), settings=RATES,
-        claims={'hparams': {'eta': 0.1}},
+        claims={'hparams': {'eta': 0.1}}, demands=PRECISE,
     ),
     'fixed_prediction': Entry(
         fixed_prediction, 'PC fixed', 'energy', ('Millidge, Tschantz and Buckley 2020',),
-        settings=RATES, claims={'transport': 'all'},
+        settings=RATES, claims={'transport': 'all', 'as_bp': with_many_steps}, demands=PRECISE,
     ),
     'zero_divergence': Entry(
         zero_divergence, 'Z-IL', 'energy', ('Song et al. 2020',), settings=RATES,
-        claims={'as_bp': lambda problem: problem},
+        claims={'as_bp': lambda problem: problem}, demands=PRECISE,
     ),
     'nudged_predictive_coding': Entry(
         nudged_predictive_coding, 'PC nudged', 'energy', ('Kerjan, Scellier and Hoier 2026',),
         (Published('MNIST, VGG5, 100 epochs', 0.45, 'Kerjan, Scellier and Hoier 2026'),),
-        settings=RATES,
+        settings=RATES, demands=PRECISE,
     ),
     'early_inference': Entry(
-        early_inference, 'early', 'energy', ('Bengio and Fischer 2015',), settings=RATES
+        early_inference, 'early', 'energy', ('Bengio and Fischer 2015',), settings=RATES,
+        demands=PRECISE,
     ),
     'dual_propagation': Entry(
         dual_propagation, 'DP', 'energy', ('Hoier, Staudt and Zach 2023', 'Hoier and Zach 2024'),
-        settings=RATES,
+        settings=RATES, demands=PRECISE,
     ),
     'equilibrium_propagation': Entry(
         equilibrium_propagation, 'EP', 'energy',
-        ('Scellier and Bengio 2017', 'Laborieux et al. 2021'),
-        settings=RATES,
-        claims={'hparams': {'gamma': 0.1}},
+        (
+            'Scellier and Bengio 2017', 'Bengio et al. 2017', 'Scellier et al. 2018',
+            'Laborieux et al. 2021',
+        ),
+        settings=RATES, claims={'hparams': {'gamma': 0.1}}, demands=PRECISE,
+    ),
+    'feedforward_initialisation': Entry(
+        feedforward_initialisation, 'FFI', 'energy', ('Bengio et al. 2016',),
+        settings=of_both(RATES), claims={'local_feedback': False}, demands=PRECISE,
     ),
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from bioprop.errors import unknown
 from bioprop.rules.base import Rule, no_feedback
 from bioprop.rules.hebbian import FORMS, contrast
 from bioprop.rules.kernel_feedback import init_fixed_feedback
-from bioprop.rules.relaxation import GAMMA, free_phase, relax
+from bioprop.rules.relaxation import GAMMA, end_of, free_phase, sweeps
 
 CLAMPS = ('softmax', 'linear')
 
@@ -56,24 +56,31 @@ def _contrastive(form, clamp, free_steps, clamped_steps, init, kernels_of: Calla
         """h_L -> what the top sends down in the free phase."""
         return context.loss.output if clamp == 'softmax' else lambda h: h
 
-    def infer(network, weights, context):
-        return free_phase(
-            network, weights, context, free_steps, emit=sent(context), kernels=kernels_of(weights)
-        )
+    def freely(weights, context):
+        return {'emit': sent(context), 'kernels': kernels_of(weights)}
 
-    def updates(network, weights, states, context):
-        gamma = context.hparam('gamma', len(network.layers))
+    def clamped(weights, states, context):
         if clamp == 'softmax':
             right = context.loss.optimum(states[-1], context.batch['label'])
         else:
             right = states[-1] - context.error(states)
-        clamped = relax(
-            network, weights['forward'], states, gamma, clamped_steps,
-            settle=lambda a, h: right, emit=lambda h: h, kernels=kernels_of(weights),
-        )  # fmt: skip
+        return {'settle': lambda a, h: right, 'kernels': kernels_of(weights)}
+
+    def infer(network, weights, context):
+        return free_phase(network, weights, context, free_steps, **freely(weights, context))
+
+    def updates(network, weights, states, context):
+        how, gamma = clamped(weights, states, context), context.hparam('gamma', len(network.layers))
+        taught = sweeps(network, weights, states, context, clamped_steps, **how)
         free = (*states[:-1], sent(context)(states[-1]))
-        clamped = (*clamped[:-1], right)
-        forward = contrast(network, weights['forward'], free, clamped, gamma, form=form)
+        forward = contrast(network, weights['forward'], free, taught, gamma, form=form)
         return {'forward': forward, 'feedback': ()}
 
-    return Rule(init, updates=updates, infer=infer, hparams=(GAMMA,))
+    def phases(network, weights, states, context):
+        start, how = (network, weights, states, context), clamped(weights, states, context)
+        return {
+            'free': end_of(*start, 0, **freely(weights, context)),
+            'taught': end_of(*start, clamped_steps, **how),
+        }
+
+    return Rule(init, updates=updates, infer=infer, phases=phases, hparams=(GAMMA,))

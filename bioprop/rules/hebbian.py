@@ -14,6 +14,8 @@ with the first product: its input is 1 in both phases.
 
 from collections.abc import Callable
 
+from bioprop.rules.base import correlations
+
 
 def _with_mirrored(first: Callable, second: Callable) -> Callable:
     def change(layer, params, pre, post, factor):
@@ -43,14 +45,24 @@ FORMS = {
 }
 
 
-def contrast(network, forward, first: tuple, second: tuple, gamma, scale=1.0, form='chl') -> tuple:
-    """The forward updates: scale gamma^(l-L) of the form, from the states of two phases.
+def driven(network, forward, inputs: tuple, before: tuple, after: tuple, gamma) -> tuple:
+    """gamma^(l-L) H(a_l - b_l, h_{l-1}) of every layer, for given inputs h."""
+    top = len(network.layers)
+    errors = [
+        gamma ** (l - top) * (a - b)
+        for l, (a, b) in enumerate(zip(before[1:], after[1:], strict=True), start=1)
+    ]
+    return correlations(network, forward, inputs[:-1], errors)
+
+
+def contrast(network, forward, first: tuple, second: tuple, gamma, form='chl') -> tuple:
+    """The forward updates: gamma^(l-L) of the form, from the states of two phases.
 
     The input stays, so that all forms are the plain one in the lowest layer.
     """
     top, pairs = len(network.layers), list(zip(first, second, strict=True))
     rows = zip(network.layers, forward, pairs, pairs[1:], strict=False)
     return tuple(
-        (plain if l == 1 else FORMS[form])(layer, params, pre, post, gamma ** (l - top) * scale)
+        (plain if l == 1 else FORMS[form])(layer, params, pre, post, gamma ** (l - top))
         for l, (layer, params, pre, post) in enumerate(rows, start=1)
     )

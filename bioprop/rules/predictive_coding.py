@@ -34,42 +34,68 @@ def predictive_coding(steps: int = 20, summed: bool = False) -> Rule:
     """Strict predictive coding; eta is safe below 2 / (1 + the largest norm of a Jacobian)^2."""
     _at_least_one(steps)
 
-    def updates(network, weights, states, context):
+    def stepping(network, weights, states, context):
+        """v -> v after a step."""
         eta = context.hparam('eta', len(network.layers))
+
+        def stepped(v):
+            found = errors(network, weights, v, states[1], context)
+            return moved(network, weights, v, *found, eta)
+
+        return stepped
+
+    def updates(network, weights, states, context):
+        stepped = stepping(network, weights, states, context)
 
         def learned(v):
             return updates_at(network, weights, v, *errors(network, weights, v, states[1], context))
 
         def step(carry, _):
-            v, total = carry
-            v = moved(network, weights, v, *errors(network, weights, v, states[1], context), eta)
+            v, total = stepped(carry[0]), carry[1]
             return (v, jax.tree.map(jnp.add, total, learned(v)) if summed else total), None
 
-        v = tuple(states[:-1])
         zeros = jax.tree.map(jnp.zeros_like, weights['forward'])
-        (v, total), _ = jax.lax.scan(step, (v, zeros), None, length=steps)
+        (v, total), _ = jax.lax.scan(step, (tuple(states[:-1]), zeros), None, length=steps)
         return {'forward': total if summed else learned(v), 'feedback': ()}
 
-    return Rule(no_feedback, updates=updates, hparams=(ETA,))
+    def phases(network, weights, states, context):
+        stepped = stepping(network, weights, states, context)
+        v = jax.lax.fori_loop(0, steps, lambda _, v: stepped(v), tuple(states[:-1]))
+        return {'taught': (v, stepped(v))}
+
+    return Rule(no_feedback, updates=updates, phases=phases, hparams=(ETA,))
 
 
 def fixed_prediction(steps: int = 20) -> Rule:
     """Predictions of the forward pass alone; its errors go to backpropagation's."""
     _at_least_one(steps)
 
-    def signals(network, weights, states, context):
-        eta, layers = context.hparam('eta', len(network.layers)), network.layers
+    def settled(network, weights, states, context):
+        """eps_1, ..., eps_L after the steps, and after one more."""
+        eta = context.hparam('eta', len(network.layers))
 
         def step(eps, _):
             backs = backs_of(network, weights, states, eps)
             below = (e + eta * (back - e) for e, back in zip(eps[:-1], backs, strict=True))
             return (*below, eps[-1]), None
 
-        start = (*(jnp.zeros_like(h) for h in states[1 : len(layers)]), -context.error(states))
+        start = (*(jnp.zeros_like(h) for h in states[1:-1]), -context.error(states))
         eps, _ = jax.lax.scan(step, start, None, length=steps)
-        return tuple(-e for e in eps)
+        return eps, step(eps, None)[0]
 
-    return Rule(no_feedback, signals, hparams=(ETA._replace(default=0.5),))
+    def signals(network, weights, states, context):
+        return tuple(-e for e in settled(network, weights, states, context)[0])
+
+    def phases(network, weights, states, context):
+        return {'taught': settled(network, weights, states, context)}
+
+    return Rule(no_feedback, signals, phases=phases, hparams=(ETA._replace(default=0.5),))
+
+
+def with_many_steps(problem):
+    """The problem in which the errors have come to rest: there they are backpropagation's."""
+    eta = jnp.asarray(0.5, problem.hparams['eta'].dtype)
+    return problem._replace(rule=fixed_prediction(60), hparams=problem.hparams | {'eta': eta})
 
 
 def zero_divergence() -> Rule:
@@ -92,38 +118,47 @@ def nudged_predictive_coding(sweeps: int = 6) -> Rule:
     _at_least_one(sweeps)
 
     def settled(network, weights, states, context, nudge):
+        """(v_0, ..., v_L) after the sweeps, and after one more."""
         top = len(network.layers)
-
-        def predicted(v, l):
-            if l == 1:
-                return states[1]  # it never changes
-            return network.layers[l - 1].apply(weights['forward'][l - 1], v[l - 1])
 
         def sweep(hidden, _):
             v = [states[0], *hidden]
             for l in odd_even(top):
-                mu = predicted(v, l)
+                mu = predicted(network, weights, v, states[1], l)
                 if l == top:
                     v[l] = mu - nudge * context.loss.error(v[l], context.batch['label'])
                 else:
-                    above = predicted(v, l + 1)
+                    above = predicted(network, weights, v, states[1], l + 1)
                     error = network.layers[l].slope(above) * (v[l + 1] - above)
                     v[l] = mu + network.layers[l].transpose(weights['forward'][l]['kernel'], error)
             return tuple(v[1:]), None
 
         hidden, _ = jax.lax.scan(sweep, tuple(states[1:]), None, length=sweeps)
-        v = (states[0], *hidden)
-        mu = [predicted(v, l) for l in range(1, top + 1)]
-        eps = [x - m for x, m in zip(hidden, mu, strict=True)]
+        return (states[0], *hidden), (states[0], *sweep(hidden, None)[0])
+
+    def learned(network, weights, states, context, nudge):
+        v, _ = settled(network, weights, states, context, nudge)
+        layers = range(1, len(v))
+        mu = [predicted(network, weights, v, states[1], l) for l in layers]
+        eps = [x - m for x, m in zip(v[1:], mu, strict=True)]
         return updates_at(network, weights, v[:-1], eps, mu)
 
     def updates(network, weights, states, context):
         beta = context.hparam('beta', len(network.layers))
-        plus, minus = (settled(network, weights, states, context, b) for b in (beta, -beta))
+        plus, minus = (learned(network, weights, states, context, b) for b in (beta, -beta))
         forward = jax.tree.map(lambda p, m: (p - m) / (2 * beta), plus, minus)
         return {'forward': forward, 'feedback': ()}
 
-    return Rule(no_feedback, updates=updates, hparams=(BETA,))
+    def phases(network, weights, states, context):
+        beta = context.hparam('beta', len(network.layers))
+        return {'taught': settled(network, weights, states, context, beta)}
+
+    return Rule(no_feedback, updates=updates, phases=phases, hparams=(BETA,))
+
+
+def predicted(network, weights, v, lowest, l):
+    """mu_l; lowest is mu_1, which never changes."""
+    return lowest if l == 1 else network.layers[l - 1].apply(weights['forward'][l - 1], v[l - 1])
 
 
 def errors(network, weights, v, lowest, context):

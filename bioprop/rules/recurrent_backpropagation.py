@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from bioprop.rules.base import Rule, forward_updates, no_feedback
 from bioprop.rules.kernel_feedback import init_feedback
-from bioprop.rules.relaxation import GAMMA, free_phase
+from bioprop.rules.relaxation import GAMMA, end_of, free_phase
 
 
 def recurrent_backpropagation(
@@ -34,9 +34,9 @@ def recurrent_backpropagation(
         return free_phase(network, weights, context, free_steps, kernels=kernels_of(weights))
 
     def updates(network, weights, states, context):
-        gamma = context.hparam('gamma', len(network.layers))
-        kernels = kernels_of(weights)
-        deltas = adjoint(network, weights['forward'], kernels, states, gamma, context.error(states))
+        gamma, kernels = context.hparam('gamma', len(network.layers)), kernels_of(weights)
+        start = tuple(map(jnp.zeros_like, states[1:]))
+        deltas = adjoint(network, weights, states, context, start, adjoint_steps)
         forward = forward_updates(network, weights['forward'], states, deltas)
         down = [
             _downward(layer, kernel, h, gamma * below.slope(x) * delta)
@@ -53,9 +53,11 @@ def recurrent_backpropagation(
         ]
         return {'forward': (forward[0], *both), 'feedback': ()}
 
-    def adjoint(network, forward, kernels, states, gamma, error):
-        """lambda_1, ..., lambda_L."""
+    def adjoint(network, weights, states, context, start, steps):
+        """lambda_1, ..., lambda_L after so many sweeps from the given ones."""
         layers, top = network.layers, len(network.layers)
+        forward, kernels = weights['forward'], kernels_of(weights)
+        gamma, error = context.hparam('gamma', top), context.error(states)
 
         def sweep(deltas, _):
             taught = [
@@ -70,12 +72,18 @@ def recurrent_backpropagation(
                 found[l - 1] += gamma * layers[l - 1].linear(kernels[l - 1], taught[l - 2])
             return tuple(found), None
 
-        start = tuple(map(jnp.zeros_like, states[1:]))
-        return jax.lax.scan(sweep, start, None, length=adjoint_steps)[0]
+        return jax.lax.scan(sweep, start, None, length=steps)[0]
 
-    return Rule(
-        no_feedback if tied else init_feedback, updates=updates, infer=infer, hparams=(GAMMA,)
-    )
+    def phases(network, weights, states, context):
+        kernels, found = kernels_of(weights), (network, weights, states, context)
+        deltas = adjoint(*found, tuple(map(jnp.zeros_like, states[1:])), adjoint_steps)
+        return {
+            'free': end_of(*found, 0, kernels=kernels),
+            'taught': (deltas, adjoint(*found, deltas, 1)),
+        }
+
+    init = no_feedback if tied else init_feedback
+    return Rule(init, updates=updates, infer=infer, phases=phases, hparams=(GAMMA,))
 
 
 def _downward(layer, kernel, h, error):

@@ -25,15 +25,31 @@ def odd_even(top: int) -> list[int]:
 def free_phase(network, weights, context, steps: int, **how) -> tuple:
     """The states of a batch, relaxed from the forward pass; how is what `relax` takes."""
     states = network.states(weights['forward'], context.batch['image'])
+    return sweeps(network, weights, states, context, steps, **how)
+
+
+def sweeps(network, weights, states: tuple, context, steps: int, **how) -> tuple:
+    """So many from the given states, at the rule's gamma."""
     gamma = context.hparam('gamma', len(network.layers))
-    return relax(network, weights['forward'], states, gamma, steps, **how)
+    return relax(network, weights['forward'], states, weakly(gamma), steps, **how)
+
+
+def weakly(gamma: jax.Array) -> Callable:
+    """The drive of `relax` above: what comes from below, and gamma of what comes from above."""
+    return lambda l, below, above: below + gamma * above
+
+
+def end_of(network, weights, states: tuple, context, steps: int, **how) -> tuple[tuple, tuple]:
+    """The states after so many sweeps from the given ones, and after one more."""
+    before = sweeps(network, weights, states, context, steps, **how)
+    return before, sweeps(network, weights, before, context, 1, **how)
 
 
 def relax(
     network,
     forward,
     states: tuple,
-    gamma: jax.Array,
+    drive: Callable,
     steps: int,
     settle: Callable = lambda a, h: a,
     emit: Callable = lambda h: h,
@@ -41,7 +57,8 @@ def relax(
 ) -> tuple:
     """(h_0, ..., h_L) after so many sweeps from the given ones; h_0 stays.
 
-    settle: (a_L, h_L) -> h_L; emit: h_L -> what the top sends down; kernels: the V_l, None for W_l.
+    drive: (l, a_l, V_{l+1}^T h_{l+1}) -> what goes into s_l, l < L; settle: (a_L, h_L) -> h_L;
+    emit: h_L -> what the top sends down; kernels: the V_l, None for W_l.
     """
     kernels = kernels or tuple(params['kernel'] for params in forward)
     lowest = network.layers[0].potential(forward[0], states[0])  # of what never changes: once
@@ -56,7 +73,8 @@ def relax(
                 h[l] = settle(a, h[l])
             else:
                 sent = emit(h[top]) if l + 1 == top else h[l + 1]
-                h[l] = layer.activation(a + gamma * network.layers[l].transpose(kernels[l], sent))
+                above = network.layers[l].transpose(kernels[l], sent)
+                h[l] = layer.activation(drive(l, a, above))
         return tuple(h[1:]), None
 
     hidden, _ = jax.lax.scan(sweep, states[1:], None, length=steps)

@@ -175,7 +175,7 @@ def with_rule(config: Config, rule: str) -> Config:
 def override(config: Config, key: str, text: str) -> None:
     """config.key = text, as it stands on the command line or after the colon of the file."""
     as_it_stands = KINDS.get(key) is str and not (text == 'None' and key in OPEN)
-    config[key] = text if as_it_stands else _literal(text)
+    config[key] = text if as_it_stands else literal(text)
 
 
 def whole(found: Mapping[str, Any] | ConfigDict) -> Config:
@@ -231,7 +231,7 @@ def _as_kind(kind: type, value: Any) -> Any:
     return value
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
     """What the text means in Python, or the text itself if it means nothing."""
     try:
         return ast.literal_eval({'true': 'True', 'false': 'False'}.get(text, text))

@@ -10,6 +10,7 @@ from jax import lax
 
 from bioprop.losses import softmax_cross_entropy
 from bioprop.rules import Context, Rule, infer
+from bioprop.rules.base import PHASES
 from bioprop.testing.faults import Fault, attempt, difference, finite, like, naming, same, shaken
 from bioprop.testing.problem import (
     BATCH,
@@ -51,8 +52,8 @@ def check_rule(
     declared; equal calls give equal numbers, compiled or not, under vmap and on all devices; a
     signal, like what `infer` gives, is the example's own, and an update the mean over the batch,
     however that is ordered or divided; a forward update is the VJP of its layer alone at its
-    signal; `displacements`, `inverse` and `feedback_kernels`, where there are
-    any, have their shapes and agree with the signals.
+    signal; `displacements`, `inverse`, `phases` and `feedback_kernels`, where there are any, have
+    their shapes, and what is a signal too agrees with it.
 
     What a rule claims beyond that:
 
@@ -194,6 +195,11 @@ def _check_inside(p):
 
         what = f'inverse of layer {l}'
         like(what, _trace(what, inverse, p), p.states[l - 1])
+    if rule.phases:
+        for name, (before, after) in _trace('phases', rule.phases, p).items():
+            if name not in PHASES:
+                raise Fault(f'phases: {name!r} is none of {", ".join(PHASES)}')
+            like(f'the {name} phase, one sweep later', after, before)
     if rule.feedback_kernels:
 
         def kernels(network, weights, states, context):

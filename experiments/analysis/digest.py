@@ -15,6 +15,8 @@ COLUMNS = (
     ('rank of targets', 'target_rank', 'whole'),
     ('rank of states', 'state_rank', 'whole'),
     ('saturated', 'saturation', 'total'),
+    ('residual, free', 'residual/free', 'whole'),
+    ('residual, taught', 'residual/taught', 'whole'),
 )
 
 
@@ -22,16 +24,20 @@ def text(panels: list[dict[str, Any]], style: str = 'simple') -> str:
     """A table for each panel: errors and angles, mean ± standard deviation over seeds."""
     parts = []
     for panel in panels:
-        headers = ['row', 'seeds', 'epochs', 'test error (%)', *(name for name, *_ in COLUMNS)]
-        cells = [_cells(row) for row in panel['rows']]
+        columns = [each for each in COLUMNS if any(_found(row, each) for row in panel['rows'])]
+        headers = ['row', 'seeds', 'epochs', 'test error (%)', *(name for name, *_ in columns)]
+        cells = [_cells(row, columns) for row in panel['rows']]
         parts.append(f'{panel["panel"]}:\n\n{tabulated(cells, headers, style)}')
     return '\n\n'.join(parts)
 
 
-def _cells(row):
-    last = row['validation']['last']
-    numbers = [last.get(metric, {}).get(place) for _, metric, place in COLUMNS]
-    texts = [shown(row['error']['test']), *map(_shown, numbers)]
+def _found(row, column):
+    _, metric, place = column
+    return row['validation']['last'].get(metric, {}).get(place)
+
+
+def _cells(row, columns):
+    texts = [shown(row['error']['test']), *(_shown(_found(row, each)) for each in columns)]
     return [row['row'], row['seeds'], row['epochs'], *texts]
 
 

@@ -55,11 +55,13 @@ class Method(NamedTuple):
     net: str
     units: int | None = None  # the auxiliary ones
     inverses: bool = False  # whether it trains feedback, so that there is a choice of schedule
+    weak: bool = False  # whether it relaxes with weaker feedback than its sources have
 
     @property
     def label(self) -> str:
         """In words, as the paper names it; the schedule only where there is a choice."""
         name = catalogue.label(self.rule) + (' ConvNet' if self.net == 'conv' else '')
+        name += ', weak feedback' if self.weak else ''
         choice = self.inverses or self.schedule != 'parallel'
         return f'{name}, {WORDS.get(self.schedule, self.schedule)}' if choice else name
 
@@ -80,7 +82,14 @@ def panel_of(config: Config) -> Panel:
 def method_of(config: Config) -> Method:
     """Its row."""
     names = ('rule', 'schedule', 'net', 'auxiliary_units')
-    return Method(*map(config.get, names), inverses=config.get('feedback_lr') is not None)
+    inverses = config.get('feedback_lr') is not None
+    return Method(*map(config.get, names), inverses=inverses, weak=weak_feedback(config))
+
+
+def weak_feedback(config: Config) -> bool:
+    """Whether what comes from above is weaker than what comes from below, as in no source."""
+    gamma = config.get('gamma')
+    return gamma is not None and bool(np.min(gamma) < 1)
 
 
 def load(study: Path) -> pd.DataFrame:

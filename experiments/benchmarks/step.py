@@ -15,6 +15,7 @@ from bioprop import networks, rules
 from bioprop.costs import products, trace
 from bioprop.losses import softmax_cross_entropy
 from bioprop.settings import published
+from bioprop.settings.keys import literal
 from bioprop.training import optim
 from bioprop.training.learner import Learner, init_state
 from bioprop.training.schedules import passes
@@ -25,13 +26,19 @@ from experiments.benchmarks.nets import Net, paper_net
 NET = flags.DEFINE_string(
     'net', 'mnist_fc', 'step, dfa: DATASET_NET of table 3, such as cifar10_lc.'
 )
-ONLY = flags.DEFINE_list('rules', [], 'step: these, beside plain BP and BP. Default: all.')
+ONLY = flags.DEFINE_list(
+    'rules', [], 'step: these, as NAME or NAME:OPTION=VALUE:..., beside plain BP and BP; else all.'
+)
 FEEDBACK_STEPS = flags.DEFINE_integer(
     'feedback_steps', 1, 'step: turns of the feedback weights in a step.', lower_bound=1
 )
 BATCH_SIZES = {'mnist_fc': 128}  # 100 elsewhere
 RULES = tuple(rules.RULES)
-flags.register_validator('rules', set(RULES).issuperset, message=f'known rules: {", ".join(RULES)}')
+flags.register_validator(
+    'rules',
+    lambda given: set(RULES).issuperset(each.partition(':')[0] for each in given),
+    message=f'known rules: {", ".join(RULES)}',
+)
 TOGETHER = 5_000_000  # weights of a net up to which all rules take turns with one another
 STEPS = 20  # in a call, on such a net
 HPARAMS = {
@@ -49,8 +56,10 @@ def default_batch() -> int:
 
 
 def learner(rule: str, net: Net) -> Learner:
-    """The net under a rule, with Adam."""
-    made = rules.get(rule, **published.options(net.dataset, rule))
+    """The net under a rule, as --rules has it, with Adam."""
+    name, *given = rule.split(':')
+    options = {key: literal(text) for key, _, text in (each.partition('=') for each in given)}
+    made = rules.get(name, **published.options(net.dataset, name) | options)
     optimizers = {'forward': lambda hparams: optim.optimizer('adam', hparams['lr'])}
     if 'feedback' in made.sides:
         optimizers['feedback'] = lambda hparams: optim.optimizer('adam', hparams['feedback_lr'])

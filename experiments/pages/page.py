@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import time
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.records.spreads import Spread
 from bioprop.records.writers import clock
@@ -59,14 +61,20 @@ def settings_text(runs: pd.DataFrame) -> str:
 
 
 def hyperparameters(entries: list[Entry]) -> pd.DataFrame:
-    """Those of all winners as text, a row each, by the labels of their rows."""
+    """Those of all winners as text, and their options, a row each, by the labels of their rows."""
     won = [entry for entry in entries if entry['winner']]
-    found = pd.DataFrame([resolve.hparams(entry['winner']) for entry in won], dtype=object)
-    return found.set_axis([entry['label'] for entry in won]).map(_short)
+    configs = [entry['winner'] for entry in won]
+    found = [resolve.hparams(config) | _options(config) for config in configs]
+    return pd.DataFrame(found, dtype=object).set_axis([e['label'] for e in won]).map(_short)
+
+
+def _options(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in rules.options(config['rule']) if name in config}
 
 
 def _short(value: Any) -> str:
-    numbers = [f'{number:.4g}' for number in np.ravel(value) if not pd.isna(number)]
+    parts = [each for each in np.ravel(value) if not pd.isna(each)]
+    numbers = [f'{x:.4g}' if isinstance(x, Real) else str(x) for x in parts]
     return ', '.join(numbers) or NOTHING
 
 

@@ -10,7 +10,9 @@ import tabulate
 
 from bioprop import rules
 from bioprop.rules import CATALOGUE, Entry
+from bioprop.rules.base import PHASES
 from bioprop.rules.catalogue import MISSING
+from experiments.analysis.rows import weak_feedback
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
 
@@ -32,6 +34,14 @@ backpropagation; *published* an error that was read in its source, on the net na
 epoch, of one seed, and in brackets the epochs that it was trained for, by the commands below.
 """
 
+STRENGTHS = ('gamma', 'beta', 'eta', 'mix')
+RELAXED = """
+*gamma* is the strength of what comes from above: below 1, that of the sources, feedback is called
+weak. *residual* is the largest change of a unit by one sweep more, on validation images after the
+last epoch; *read* says which states the prediction is read from. A run without these was made
+before they were kept.
+"""
+
 
 def page(results: Path) -> str:
     """The page, in Markdown; results is a file of `experiments.collect`, or none yet."""
@@ -45,6 +55,7 @@ def page(results: Path) -> str:
     commands = [f'    {run["command"]}' for run in runs]
     introduction = INTRODUCTION.format(results=f'results/{results.name}')
     missing = '\n'.join(f'* {name}: {reason}.' for name, reason in MISSING.items())
+    parts += _relaxing(runs)
     parts += ['## Rules that are not here', missing]
     return '\n\n'.join([introduction.strip(), table, *parts, *_commands(commands)]) + '\n'
 
@@ -87,6 +98,32 @@ def _said(name: str) -> str:
     options = ', '.join(f'{key}={value!r}' for key, value in rules.options(name).items())
     doc = inspect.getdoc(CATALOGUE[name].make)
     return f'{doc} Options: `{options}`.' if options else doc
+
+
+def _relaxing(runs: list[dict]) -> list[str]:
+    """How our runs of rules that relax did so."""
+    rows = [_relaxed(run) for run in runs if rules.get(run['summary']['rule']).phases]
+    if not rows:
+        return []
+    table = tabulate.tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)
+    return ['## How rules relax in our runs', RELAXED.strip(), table]
+
+
+def _relaxed(run: dict) -> dict[str, str]:
+    told, own = run['summary'], run['hparams']
+    rule = rules.get(told['rule'])
+    weak = ', weak feedback' if weak_feedback(own) else ''
+    found = {name: f'{value:.0e}' for name, value in run.get('residual', {}).items()}
+    options = run.get('options', {}).items()
+    return {
+        'rule': CATALOGUE[told['rule']].label + weak,
+        'net': told['net'],
+        'error (%)': f'{told[SCORE]:.2f} ({told["epochs"]})',
+        **{name: f'{own[name]:g}' if name in own else '' for name in STRENGTHS},
+        'options': ', '.join(f'{name} {value}' for name, value in options),
+        **{f'residual, {phase}': found.get(phase, '') for phase in PHASES},
+        'read': 'relaxed' if rule.infer else 'passed forward',
+    }
 
 
 def _commands(lines: list[str]) -> list[str]:
