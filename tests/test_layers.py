@@ -48,6 +48,7 @@ def test_apply_adds_the_bias_and_then_the_nonlinearity(activation, x64, strict):
         'sigmoid': lambda a: 1 / (1 + np.exp(-a)), 'hard_sigmoid': lambda a: np.clip(a, 0, 1),
         'leaky_relu': lambda a: np.where(a > 0, a, 0.01 * a),
         'elu': lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
+        'lif': lambda a: 0.82 * np.tanh(np.maximum(a, 0) / 0.82),
         'sign': lambda a: np.where(a > 0, 1.0, -1.0),
     }  # fmt: skip
     params, x = {'kernel': random(0, 12, 5), 'bias': random(1, 5)}, random(2, 6, 4, 3)

@@ -24,6 +24,7 @@ class Activation(NamedTuple):
     integral: Callable[[jax.Array], jax.Array]  # of the slope over h, up to a constant
 
 
+LIF_HIGHEST = 0.82  # rate of a `lif` unit (Samadi, Lillicrap and Tweed 2017)
 LEAK = 0.01  # slope of leaky_relu below 0
 ACTIVATIONS = {
     'tanh': Activation(jnp.tanh, lambda h: 1 - jnp.square(h), lambda h: h - h**3 / 3),
@@ -44,6 +45,11 @@ ACTIVATIONS = {
         jax.nn.elu,
         lambda h: jnp.where(h > 0, 1, h + 1),
         lambda h: h + jnp.square(jnp.minimum(h, 0)) / 2,
+    ),
+    'lif': Activation(  # the rate of a leaky integrate-and-fire unit: its smooth fit
+        lambda a: LIF_HIGHEST * jnp.tanh(jax.nn.relu(a) / LIF_HIGHEST),
+        lambda h: jnp.where(h > 0, 1 - jnp.square(h / LIF_HIGHEST), 0).astype(h.dtype),
+        lambda h: jax.nn.relu(h) - jax.nn.relu(h) ** 3 / (3 * LIF_HIGHEST**2),
     ),
     'sign': Activation(  # of threshold units; that of 0 is -1
         lambda a: jnp.where(a > 0, 1, -1).astype(a.dtype), jnp.zeros_like, jnp.zeros_like

@@ -17,6 +17,8 @@ from bioprop.rules.backpropagation import bp
 from bioprop.rules.base import Rule
 from bioprop.rules.boltzmann import boltzmann
 from bioprop.rules.brainprop import brainprop
+from bioprop.rules.broadcast_alignment import broadcast_alignment
+from bioprop.rules.burst import burst, with_forward_bursts
 from bioprop.rules.contrastive_hebbian import contrastive_hebbian, random_contrastive_hebbian
 from bioprop.rules.counter_current import counter_current
 from bioprop.rules.difference_reconstruction import fw_dtp, l_drl
@@ -38,6 +40,7 @@ from bioprop.rules.kernel_feedback import with_forward_kernels
 from bioprop.rules.kolen_pollack import kolen_pollack
 from bioprop.rules.local_prediction import local_prediction, with_top_layer
 from bioprop.rules.local_representation_alignment import lra_diff, lra_e, lra_fdbk
+from bioprop.rules.microcircuit import microcircuit
 from bioprop.rules.pepita import pepita
 from bioprop.rules.perturbation import forward_gradient, node_perturbation, weight_perturbation
 from bioprop.rules.predictive_coding import (
@@ -50,9 +53,11 @@ from bioprop.rules.predictive_coding import (
 from bioprop.rules.product_alignment import product_fa
 from bioprop.rules.recirculation import recirculation
 from bioprop.rules.recurrent_backpropagation import recurrent_backpropagation
+from bioprop.rules.segregated_dendrites import segregated_dendrites
 from bioprop.rules.sign_symmetry import brsf, frsf, usf, with_one_magnitude, with_true_magnitudes
 from bioprop.rules.simplified_target_propagation import ao_sdtp, sdtp
 from bioprop.rules.target_propagation import dtp, target_propagation
+from bioprop.rules.two_sites import two_sites
 
 BARTUNOV = 'Bartunov et al. 2018'  # whose numbers stand in bioprop.settings.published
 
@@ -341,6 +346,41 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     'feedforward_initialisation': Entry(
         feedforward_initialisation, 'FFI', 'energy', ('Bengio et al. 2016',),
         settings=of_both(RATES), claims={'local_feedback': False}, demands=PRECISE,
+    ),
+    'segregated_dendrites': Entry(
+        segregated_dendrites, 'SD', 'neurons', ('Guerguiev, Lillicrap and Richards 2017',),
+        (
+            Published(
+                'MNIST, 784-500-10, spiking, 60 epochs', 4.1,
+                'Guerguiev, Lillicrap and Richards 2017',
+            ),
+        ),
+        settings=RATES, claims={'transport': 'none'},
+    ),
+    'microcircuit': Entry(
+        microcircuit, 'DMC', 'neurons', ('Sacramento et al. 2018',),
+        (Published('MNIST, 784-500-500-10', 1.96, 'Sacramento et al. 2018'),),
+        settings=of_both(RATES) | {'feedback_lr': 2e-3},
+        claims={'transport': 'none', 'local_feedback': False}, demands={'activation': 'tanh'},
+    ),
+    'two_sites': Entry(
+        two_sites, 'two sites', 'neurons', ('Koerding and Koenig 2001',),
+        settings=RATES | {'weight_decay': 0.1},
+        claims=ALIGNED | {'local_feedback': False}, tied=True,
+    ),
+    'burst': Entry(
+        burst, 'BurstCCN', 'neurons', ('Payeur et al. 2021', 'Greedy et al. 2022'),
+        (
+            Published('MNIST, five layers', 1.84, 'Greedy et al. 2022'),
+            Published('MNIST, Burstprop', 1.1, 'Payeur et al. 2021'),
+        ),
+        settings=of_both(RATES), demands={'activation': 'tanh'},
+        claims={'transport': 'none', 'as_bp': with_forward_bursts, 'local_feedback': False},
+    ),
+    'broadcast_alignment': Entry(
+        broadcast_alignment, 'BA', 'neurons', ('Samadi, Lillicrap and Tweed 2017',),
+        settings=RATES | {'activation': 'lif'}, claims={'transport': 'none'},
+        demands={'activation': 'lif'},
     ),
 }  # fmt: skip
 

@@ -1,0 +1,216 @@
+"""Dendrites, microcircuits and bursts: their limits are backpropagation and feedback alignment."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import problem
+
+from bioprop import rules
+from bioprop.errors import UserError
+from bioprop.layers.base import ACTIVATIONS
+from bioprop.rules import Context
+from bioprop.rules.kernel_feedback import init_fixed_feedback
+from bioprop.testing import order_of
+
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
+close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
+NETS = {'fc': (7, 6, 5), 'lc': ((2, 3, 1), (2, 4, 1), 5), 'conv': ((2, 3, 1), (2, 3, 1), 5)}
+each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
+
+
+def of(rule, net='fc'):
+    return problem(rule, hidden=NETS[net], net=net)
+
+
+def distance(found, expected):
+    """As a share, over all leaves."""
+    pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
+    squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
+    return np.sqrt(squares[0] / squares[1])
+
+
+def right(p):
+    """The problem with an output that is the label to the bit."""
+    top, label = p.weights['forward'][-1], int(p.batch['label'][0])
+    kernel, bias = jnp.zeros_like(top['kernel']), jnp.zeros_like(top['bias']).at[label].set(1e4)
+    forward = (*p.weights['forward'][:-1], {'kernel': kernel, 'bias': bias})
+    batch = p.batch | {'label': jnp.full_like(p.batch['label'], label)}
+    return p._replace(weights=p.weights | {'forward': forward}, batch=batch)
+
+
+def kernels(p, of_kernel=lambda kernel: kernel):
+    """(None, {'kernel': of W_2}, ...)."""
+    return (None, *({'kernel': of_kernel(w['kernel'])} for w in p.weights['forward'][1:]))
+
+
+def with_weights(p, **sides):
+    return p._replace(weights=p.weights | sides)
+
+
+# ------------------------------------------------------------------ segregated dendrites
+
+
+@each_net
+def test_of_a_small_gain_plateaus_are_direct_feedback_alignment(net, x64):
+    p = of('segregated_dendrites', net)
+    error = p.loss.error(p.states[-1], p.batch['label'])
+    expected = [
+        (error @ b.T).reshape(h.shape)
+        for b, h in zip(p.weights['fixed'][:-1], p.states[1:-1], strict=True)
+    ]
+    gains = (0.1, 0.03, 0.01)
+
+    def found(gain):
+        return p.with_hparams(gain=gain, scale=4 / gain).deltas()[:-1]
+
+    assert order_of([distance(found(gain), expected) for gain in gains], gains) == pytest.approx(
+        2, abs=0.1
+    )
+    assert distance(found(1e-3), expected) < 1e-5
+
+
+@pytest.mark.parametrize('rule', ['segregated_dendrites', 'microcircuit'])
+def test_an_output_that_is_right_teaches_nothing_at_all(rule, x64):
+    p = right(of(rule))
+    if rule == 'microcircuit':  # in the self-predicting state
+        p = with_weights(p, feedback=(None, *p.weights['forward'][1:]))
+    assert not any(np.any(delta) for delta in p.deltas())
+
+
+# ------------------------------------------------------------------ bursts
+
+
+@each_net
+def test_burstccn_is_backpropagation_by_the_square_of_its_nudge(net, x64):
+    p = of('burst', net)
+    p = with_weights(p, fixed=kernels(p), feedback=kernels(p, lambda kernel: kernel / 2))
+    nudges = (0.1, 0.03, 0.01)
+    errors = [
+        distance(p.with_hparams(nudge=nudge).updates()['forward'], p.bp_updates())
+        for nudge in nudges
+    ]
+    assert order_of(errors, nudges) == pytest.approx(2, abs=0.1)
+    assert distance(p.with_hparams(nudge=1e-5).updates()['forward'], p.bp_updates()) < 1e-8
+
+
+def test_silent_where_there_is_no_error_and_drawn_there_by_its_own_potential(x64):
+    p = right(of('burst'))
+    halves = tuple(own and {'kernel': own['kernel'] / 2} for own in p.weights['fixed'])
+    silent = with_weights(p, feedback=halves)
+    assert not any(np.any(delta) for delta in silent.deltas())
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(silent.updates()['feedback']))
+
+
+def test_the_feedback_of_bursts_learns_to_silence_each_layer_by_itself(x64):
+    """By NumPy: dQ_{l+1} = - e_{l+1} (x) u_l, of u_l = Y^T b - Q^T e."""
+    p = of('burst').with_hparams(nudge=0.3)
+    y, q = ([own and np.asarray(own['kernel']) for own in side] for side in (
+        p.weights['fixed'], p.weights['feedback'],
+    ))  # fmt: skip
+    h = list(map(np.asarray, p.states))
+    e = np.asarray(p.loss.output(p.states[-1]))
+    b = e / 2 - 0.3 * np.asarray(p.loss.error(p.states[-1], p.batch['label']))
+    updates = p.updates()['feedback']
+    for l in (3, 2, 1):
+        u = b @ y[l].T - e @ q[l].T
+        close(updates[l]['kernel'], -u.T @ e / len(u))
+        share = 1 / (1 + np.exp(-4 * u * 2 * (1 - h[l])))
+        close(p.deltas()[l - 1], (0.5 - share) / (2 * (1 - h[l]) * 0.3))
+        e = (1 + h[l]) / 2
+        b = share * e
+
+
+@each_net
+def test_burstprop_is_feedback_alignment_with_the_gain_of_its_free_bursts(net, x64):
+    p = of(rules.burst('burstprop'), net)
+    layers, h = p.network.layers, p.states
+    bursts = p.loss.output(h[-1]) / 2
+    delta = p.loss.error(h[-1], p.batch['label'])
+    expected, taught = [delta], delta
+    for l in range(len(layers) - 1, 0, -1):
+        kernel = p.weights['fixed'][l]['kernel']
+        share = jax.nn.sigmoid(8 * layers[l].transpose(kernel, bursts) * (1 - h[l]))
+        bursts = share * (1 + h[l]) / 2
+        gained = 4 * share * (1 - share) * layers[l].transpose(kernel, taught)
+        expected.append(gained)
+        taught = layers[l - 1].slope(h[l]) * gained
+    nudges = (1e-2, 1e-3, 1e-4)
+    errors = [distance(p.with_hparams(nudge=n).deltas(), expected[::-1]) for n in nudges]
+    assert order_of(errors, nudges) == pytest.approx(1, abs=0.1)
+    assert distance(p.with_hparams(nudge=1e-6).deltas(), expected[::-1]) < 1e-5
+    assert not any(np.any(delta) for delta in right(p).deltas())
+
+
+def test_another_form_of_bursts_is_refused():
+    with pytest.raises(UserError, match='form'):
+        rules.burst('bursts')
+
+
+# ------------------------------------------------------------------ microcircuits
+
+
+@each_net
+def test_a_self_predicting_microcircuit_is_backpropagation_by_its_nudge(net, x64):
+    p = of('microcircuit', net)
+    predicting = (None, *p.weights['forward'][1:])
+    p = with_weights(p, fixed=kernels(p), feedback=predicting).with_hparams(lam=1)
+    nudges = (1e-2, 1e-3, 1e-4)
+    errors = [
+        distance(p.with_hparams(nudge=nudge).updates()['forward'], p.bp_updates())
+        for nudge in nudges
+    ]
+    assert order_of(errors, nudges) == pytest.approx(1, abs=0.1)
+    for lam in (1, 0.3):
+        near = p.with_hparams(nudge=1e-6, lam=lam).updates()['forward']
+        assert distance(near, p.bp_updates()) < 1e-5
+
+
+def test_it_begins_in_the_self_predicting_state():
+    p = of('microcircuit')
+    forward = p.network.init(jax.random.key(0))
+    feedback, fixed = p.rule.init(jax.random.key(1), p.network, forward)
+    jax.tree.map(np.testing.assert_array_equal, feedback, (None, *forward[1:]))
+    same = init_fixed_feedback(jax.random.key(1), p.network, forward)[1]
+    jax.tree.map(np.testing.assert_array_equal, fixed, same)
+
+
+def test_interneurons_learn_to_predict_the_layer_above_as_it_is_taught(x64):
+    p = of('microcircuit').with_hparams(lam=0.4, nudge=0.3)
+    own, down, h = p.weights['feedback'], p.weights['fixed'], list(map(np.asarray, p.states))
+    above = h[4] - 0.3 * np.asarray(p.loss.error(p.states[-1], p.batch['label']))
+    updates, deltas = p.updates()['feedback'], p.deltas()
+    for l in (3, 2, 1):
+        a = h[l] @ own[l]['kernel'] + own[l]['bias'][None]
+        error = (a if l == 3 else np.tanh(a)) - above
+        close(updates[l]['kernel'], h[l].T @ error / len(error))
+        close(updates[l]['bias'], error.mean(axis=0))
+        v = -error @ down[l]['kernel'].T
+        close(deltas[l - 1], -v / (0.3 * 0.4 ** (3 - l)))
+        above = np.tanh(np.arctanh(h[l]) + 0.4 * v)
+
+
+# ------------------------------------------------------------------ others
+
+
+def test_two_sites_are_kolen_pollack_under_another_name(x64):
+    p, other = of('two_sites'), of('kolen_pollack')
+    jax.tree.map(np.testing.assert_array_equal, p.updates(), other.updates())
+
+
+def test_a_lif_unit_fires_as_the_fit_of_its_rate(x64):
+    """0.82 tanh(0.08 j), for currents j in units of the slope at 0, and silent below."""
+    j = jnp.linspace(-5, 40, 91)
+    a = 0.82 * 0.08 * j
+    expected = np.where(j > 0, 0.82 * np.tanh(0.08 * j), 0)
+    close(ACTIVATIONS['lif'].function(a), expected)
+
+
+def test_broadcast_alignment_is_direct_feedback_alignment_of_such_units(x64):
+    p = problem('broadcast_alignment', 'lif')
+    context = Context(p.loss, p.batch, p.key, p.hparams)
+    same = rules.dfa().signals(p.network, p.weights, p.states, context)
+    for one, other in zip(p.deltas(), same, strict=True):
+        close(one, other)
