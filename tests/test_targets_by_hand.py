@@ -106,8 +106,8 @@ def test_l_drl(samples, x64):
     for l in (2, 3, 4):
         v, total = hand.v[l]['kernel'], 0
         for sample in range(samples):
-            below = np.asarray(p.signs(8 * sample + l - 1, p.states[l - 1]))
-            above = np.asarray(p.signs(8 * sample + 4 + l, p.states[l]))
+            below = np.asarray(p.signs(5 * sample + l - 1, p.states[l - 1]))
+            above = np.asarray(p.signs(5 * sample + l, p.states[l]))
             up = s(l, hand.up(l, hand.h[l - 1] + SIGMA * below)) - s(l, hand.h[l])
             out = s(l, hand.h[l] + SIGMA * above) - s(l, hand.h[l])
             total += 2 * (v @ out.T @ out / SIGMA**2 - below.T @ up / SIGMA) / hand.size

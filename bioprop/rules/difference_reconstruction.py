@@ -9,7 +9,8 @@ Targets are those of difference target propagation from the logits, t_L = h_L - 
             summed over units, averaged over the batch (here over sigma^2, too): as sigma goes to 0
             that is E |J_g - J_f^T|^2 but for what g_l does not change. Theirs are normal, ours
             -sigma or sigma: of equal means, estimates of traces that vary less (Hutchinson 1989),
-            and a twentieth of the work to draw
+            and a twentieth of the work to draw. That of a state is n of its own inverse and e of
+            the one above
     fw_dtp  Shibuya et al. 2023: V_l and c_l are fixed. Its form with batch normalisation couples
             the examples of a batch, and is left out; ours starts as Glorot's times feedback_scale,
             with c_l = 0
@@ -62,8 +63,8 @@ def l_drl(start: str = 'logits', inverse: str | Callable = 'before', samples: in
     def of_layer(network, weights, states, context, l, sample):
         """The loss of g_l."""
         x, h, layers = states[l - 1], states[l], len(network.layers)
-        sigma, place = context.hparam('sigma', l), 2 * layers * sample
-        below, above = context.signs(place + l - 1, x), context.signs(place + layers + l, h)
+        sigma, place = context.hparam('sigma', l), (layers + 1) * sample
+        below, above = context.signs(place + l - 1, x), context.signs(place + l, h)
         up = network.layers[l - 1].apply(weights['forward'][l - 1], x + sigma * below)
         along = g.difference(network, weights, l, up, h) / sigma
         across = g.difference(network, weights, l, h + sigma * above, h) / sigma

@@ -34,34 +34,39 @@ def predictive_coding(steps: int = 20, summed: bool = False) -> Rule:
     """Strict predictive coding; eta is safe below 2 / (1 + the largest norm of a Jacobian)^2."""
     _at_least_one(steps)
 
-    def stepping(network, weights, states, context):
-        """v -> v after a step."""
-        eta = context.hparam('eta', len(network.layers))
+    def nothing(v, mu):
+        return ()
 
-        def stepped(v):
-            found = errors(network, weights, v, states[1], context)
-            return moved(network, weights, v, *found, eta)
+    def inferred(network, weights, states, context, each):
+        """(v, mu) after the steps, and the sum of each(v, mu) over them."""
+        eta, top = context.hparam('eta', len(network.layers)), len(network.layers)
+        start = states[:-1], states[1:]
 
-        return stepped
+        def step(carry, lowest=1):
+            found, total = carry
+            found = stepped(network, weights, *found, context, eta, lowest)
+            return found, jax.tree.map(jnp.add, total, each(*found))
+
+        # News of the label comes down by a layer a step: below all is at rest.
+        carry = start, jax.tree.map(jnp.zeros_like, jax.eval_shape(each, *start))
+        for lowest in range(top - 1, 0, -1)[:steps]:
+            carry = step(carry, lowest)
+        return jax.lax.fori_loop(top - 1, steps, lambda _, carry: step(carry), carry)
 
     def updates(network, weights, states, context):
-        stepped = stepping(network, weights, states, context)
+        def learned(v, mu):
+            return updates_at(network, weights, v, mu, errors(v, mu, context))
 
-        def learned(v):
-            return updates_at(network, weights, v, *errors(network, weights, v, states[1], context))
-
-        def step(carry, _):
-            v, total = stepped(carry[0]), carry[1]
-            return (v, jax.tree.map(jnp.add, total, learned(v)) if summed else total), None
-
-        zeros = jax.tree.map(jnp.zeros_like, weights['forward'])
-        (v, total), _ = jax.lax.scan(step, (tuple(states[:-1]), zeros), None, length=steps)
-        return {'forward': total if summed else learned(v), 'feedback': ()}
+        if summed:
+            _, forward = inferred(network, weights, states, context, learned)
+        else:
+            forward = learned(*inferred(network, weights, states, context, nothing)[0])
+        return {'forward': forward, 'feedback': ()}
 
     def phases(network, weights, states, context):
-        stepped = stepping(network, weights, states, context)
-        v = jax.lax.fori_loop(0, steps, lambda _, v: stepped(v), tuple(states[:-1]))
-        return {'taught': (v, stepped(v))}
+        eta = context.hparam('eta', len(network.layers))
+        (v, mu), _ = inferred(network, weights, states, context, nothing)
+        return {'taught': (v, stepped(network, weights, v, mu, context, eta)[0])}
 
     return Rule(no_feedback, updates=updates, phases=phases, hparams=(ETA,))
 
@@ -75,7 +80,7 @@ def fixed_prediction(steps: int = 20) -> Rule:
         eta = context.hparam('eta', len(network.layers))
 
         def step(eps, _):
-            backs = backs_of(network, weights, states, eps)
+            backs = (back_of(network, weights, states[1:], eps, l) for l in range(1, len(eps)))
             below = (e + eta * (back - e) for e, back in zip(eps[:-1], backs, strict=True))
             return (*below, eps[-1]), None
 
@@ -102,11 +107,10 @@ def zero_divergence() -> Rule:
     """Z-IL: the strict dynamics in full, each error read in its own moment."""
 
     def updates(network, weights, states, context):
-        v, top, read = tuple(states[:-1]), len(network.layers), []
-        for _ in range(top):
-            eps, mu = errors(network, weights, v, states[1], context)
-            read.append(-eps[top - 1 - len(read)])
-            v = moved(network, weights, v, eps, mu, 1.0)
+        v, mu, read = states[:-1], states[1:], []
+        for l in range(len(network.layers), 0, -1):
+            read.append(-errors(v, mu, context)[l - 1])
+            v, mu = stepped(network, weights, v, mu, context, 1.0, max(l - 1, 1))
         forward = forward_updates(network, weights['forward'], states, tuple(reversed(read)))
         return {'forward': forward, 'feedback': ()}
 
@@ -138,10 +142,9 @@ def nudged_predictive_coding(sweeps: int = 6) -> Rule:
 
     def learned(network, weights, states, context, nudge):
         v, _ = settled(network, weights, states, context, nudge)
-        layers = range(1, len(v))
-        mu = [predicted(network, weights, v, states[1], l) for l in layers]
+        mu = [predicted(network, weights, v, states[1], l) for l in range(1, len(v))]
         eps = [x - m for x, m in zip(v[1:], mu, strict=True)]
-        return updates_at(network, weights, v[:-1], eps, mu)
+        return updates_at(network, weights, v[:-1], mu, eps)
 
     def updates(network, weights, states, context):
         beta = context.hparam('beta', len(network.layers))
@@ -161,31 +164,30 @@ def predicted(network, weights, v, lowest, l):
     return lowest if l == 1 else network.layers[l - 1].apply(weights['forward'][l - 1], v[l - 1])
 
 
-def errors(network, weights, v, lowest, context):
-    """((eps_1, ..., eps_L), (mu_1, ..., mu_L)) of states (v_0, ..., v_{L-1}).
-
-    lowest is mu_1, which never changes: the largest product of a step.
-    """
-    rows = zip(network.layers[1:], weights['forward'][1:], v[1:], strict=True)
-    mu = [lowest, *(layer.apply(params, x) for layer, params, x in rows)]
+def errors(v, mu, context):
+    """eps_1, ..., eps_L of the states v_0, ..., v_{L-1} and the predictions mu_1, ..., mu_L."""
     below = [x - m for x, m in zip(v[1:], mu[:-1], strict=True)]
-    return [*below, -context.loss.error(mu[-1], context.batch['label'])], mu
+    return [*below, -context.loss.error(mu[-1], context.batch['label'])]
 
 
-def backs_of(network, weights, mu, eps):
-    """W_{l+1}^T (s'_{l+1} * eps_{l+1}), l = 1..L-1; mu is (mu_0, ..., mu_L), eps from 1 on."""
-    rows = zip(network.layers[1:], weights['forward'][1:], mu[2:], eps[1:], strict=True)
-    return [layer.transpose(w['kernel'], layer.slope(m) * e) for layer, w, m, e in rows]
+def stepped(network, weights, v, mu, context, eta, lowest=1):
+    """(v, mu) after a step of eta of the layers from `lowest` on; mu_1 never changes."""
+    v, mu, eps = list(v), list(mu), errors(v, mu, context)
+    moving = range(lowest, len(network.layers))
+    moves = [back_of(network, weights, mu, eps, l) - eps[l - 1] for l in moving]
+    for l, move in zip(moving, moves, strict=True):
+        v[l] = v[l] + eta * move
+        mu[l] = network.layers[l].apply(weights['forward'][l], v[l])
+    return tuple(v), tuple(mu)
 
 
-def moved(network, weights, v, eps, mu, eta):
-    """The states after a step of eta; v_0 stays."""
-    backs = backs_of(network, weights, [None, *mu], eps)
-    rows = zip(v[1:], backs, eps[:-1], strict=True)
-    return (v[0], *(x + eta * (back - e) for x, back, e in rows))
+def back_of(network, weights, mu, eps, l):
+    """W_{l+1}^T (s'_{l+1} * eps_{l+1}); mu and eps begin at 1."""
+    layer = network.layers[l]
+    return layer.transpose(weights['forward'][l]['kernel'], layer.slope(mu[l]) * eps[l])
 
 
-def updates_at(network, weights, v, eps, mu):
+def updates_at(network, weights, v, mu, eps):
     """dE/dW of every layer."""
     rows = zip(network.layers, weights['forward'], v, mu, eps, strict=True)
     return tuple(layer.update(params, x, m, -e) for layer, params, x, m, e in rows)
