@@ -5,7 +5,7 @@ r"""A sweep: which inverse, and where do targets start? DTP and L-DRL beside bac
         --study=studies/inverses_lc
 
 MNIST, two seeds; every rate is Adam's 1e-3, and signals are displacements for each unit of the step
-alpha. The study has not been finished yet: BUILD_NOTES.md says what there is.
+alpha. docs/inverses.md shows what came of it.
 """
 
 import itertools
