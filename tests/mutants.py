@@ -34,6 +34,8 @@ TARGETS = ('test_targets_by_hand', 'test_target_family', 'test_inverses', 'test_
 DIRECT = ('test_targets_by_hand', 'test_direct_targets', 'test_testing')
 # The tests that guard a file, those that notice most first.
 GUARDS = {
+    'bioprop/dale/signs.py': ('test_dale',),
+    'bioprop/dale/parisien.py': ('test_dale',),
     'bioprop/objective.py': ('test_objective', 'test_rules', 'test_dfa_blocks'),
     'bioprop/training/diagnosis.py': ('test_diagnostics', 'test_step', 'test_parallel'),
     'bioprop/training/evaluation.py': ('test_step', 'test_parallel', 'test_population'),
@@ -57,6 +59,7 @@ GUARDS = {
     'bioprop/rules/brainprop.py': ('test_brainprop', 'test_testing'),
     'bioprop/rules/broadcast_alignment.py': ('test_neurons', 'test_testing'),
     'bioprop/rules/burst.py': ('test_neurons', 'test_testing'),
+    'bioprop/rules/competition.py': ('test_competition', 'test_testing'),
     'bioprop/rules/contrastive_hebbian.py': ('test_contrastive_hebbian', 'test_testing'),
     'bioprop/rules/counter_current.py': ('test_counter_current', 'test_testing'),
     'bioprop/rules/direct_feedback.py': (
@@ -81,6 +84,7 @@ GUARDS = {
     'bioprop/rules/gauss_newton_targets.py': DIRECT,
     'bioprop/rules/gibbs.py': ('test_boltzmann', 'test_testing'),
     'bioprop/rules/hebbian.py': ('test_contrastive_hebbian', 'test_equilibrium_propagation'),
+    'bioprop/rules/integrate_and_fire.py': ('test_neurons', 'test_testing'),
     'bioprop/rules/inverses.py': ('test_inverses', *RULES),
     'bioprop/rules/kernel_feedback.py': ('test_kolen_pollack', 'test_testing'),
     'bioprop/rules/kolen_pollack.py': ('test_kolen_pollack', 'test_testing'),
@@ -90,6 +94,7 @@ GUARDS = {
     'bioprop/rules/microcircuit.py': ('test_neurons', 'test_testing'),
     'bioprop/rules/pepita.py': ('test_pepita', 'test_testing'),
     'bioprop/rules/perturbation.py': ('test_perturbation', 'test_testing'),
+    'bioprop/rules/poisson.py': ('test_neurons', 'test_testing'),
     'bioprop/rules/predictive_coding.py': ('test_predictive_coding', 'test_testing'),
     'bioprop/rules/product_alignment.py': ('test_product_alignment', 'test_testing'),
     'bioprop/rules/random_matrix.py': ('test_dfa_blocks',),

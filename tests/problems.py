@@ -23,7 +23,7 @@ HPARAMS = {
     'scale': 0.7, 'inverse_scale': 1.3, 'sigma': 0.2, 'alpha': 0.4, 'feedback_scale': 0.8,
     'beta': 0.5, 'gamma': 0.1, 'pull': 1.2, 'shrink': 0.6, 'explore': 0.1, 'damping': 0.3,
     'leak': 0.4, 'target': 0.2, 'move_clip': 0.9, 'orthogonality': 0.01, 'eta': 0.1, 'lam': 0.6,
-    'mix': 0.3, 'gain': 0.7, 'nudge': 0.2,
+    'mix': 0.3, 'gain': 0.7, 'nudge': 0.2, 'temperature': 2.0, 'hidden_rate': 3.0,
 }  # fmt: skip
 
 # Equal arguments give the same object, so that the functions below compile once for all tests.

@@ -1,6 +1,7 @@
 """Dendrites, microcircuits and bursts: their limits are backpropagation and feedback alignment."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 from problems import problem
 
-from bioprop import rules
+from bioprop import networks, rules
 from bioprop.errors import UserError
+from bioprop.layers import dense
 from bioprop.layers.base import ACTIVATIONS
-from bioprop.rules import Context
+from bioprop.rules import Context, integrate_and_fire, poisson
 from bioprop.rules.kernel_feedback import init_fixed_feedback
-from bioprop.testing import order_of
+from bioprop.testing import check_rule, order_of
 
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
@@ -214,3 +216,92 @@ def test_broadcast_alignment_is_direct_feedback_alignment_of_such_units(x64):
     same = rules.dfa().signals(p.network, p.weights, p.states, context)
     for one, other in zip(p.deltas(), same, strict=True):
         close(one, other)
+
+
+# ------------------------------------------------------------------ spikes
+
+
+def rates_of_poisson(p):
+    """(s, C) of every layer where every rate is what its soma says."""
+    s, somata = [poisson.PHI * jnp.clip(p.batch['image'], 0, 1)], []
+    for layer, params in zip(p.network.layers, p.weights['forward'], strict=True):
+        somata.append(6 / 7 * layer.potential(params, s[-1]))
+        s.append(poisson.PHI * jax.nn.sigmoid(somata[-1]))
+    return s, somata
+
+
+@pytest.mark.parametrize('net', ['fc', 'lc'])
+def test_spikes_approach_the_rates_as_one_over_the_root_of_time(net, x64):
+    p = of(rules.segregated_dendrites(spiking=True), net)
+    s, somata = rates_of_poisson(p)
+
+    def errors(steps):
+        context = Context(p.loss, p.batch, p.key, p.hparams)
+        found = poisson.phase(p.network, p.weights['forward'], context, steps + 100, 100)
+        return [float(jnp.linalg.norm(a - b)) for a, b in zip(found.potentials, s, strict=True)]
+
+    times = (100, 1600, 25600)
+    found = np.array([errors(t) for t in times])
+    slopes = np.polyfit(np.log(times), np.log(found), 1)[0]
+    assert np.all(np.abs(slopes + 0.5) < 0.2)
+    assert len(somata) == len(p.network.layers)
+
+
+def test_poisson_counts_have_their_odds(x64):
+    uniform = (jnp.arange(200_000) + 0.5) / 200_000
+    for mean in (0.01, 0.2):
+        counts = np.asarray(poisson._poisson(jnp.full_like(uniform, mean), uniform))
+        for number in range(4):
+            odds = np.exp(-mean) * mean**number / math.factorial(number)
+            assert np.mean(counts == number) == pytest.approx(odds, abs=1e-5)
+
+
+def test_a_taught_output_is_drawn_to_its_reversal_potentials(x64):
+    p = of(rules.segregated_dendrites(spiking=True, steps=200, settle=100))
+    context = Context(p.loss, p.batch, p.key, p.hparams)
+    taught = poisson.phase(p.network, p.weights['forward'], context, 200, 100, taught=True)
+    free = poisson.phase(p.network, p.weights['forward'], context, 200, 100)
+    right = jax.nn.one_hot(p.batch['label'], 4)
+    moved = taught.somata[-1] - free.somata[-1]
+    assert np.all((moved > 0) == (right > 0))
+    # At rest 0.1 C = 0.6 (a - C) + E - C.
+    a = np.asarray(free.somata[-1]) * 7 / 6
+    rest = (0.6 * a + 8 * (2 * right - 1)) / 1.7
+    np.testing.assert_allclose(taught.somata[-1], rest, atol=0.3)
+
+
+@pytest.mark.parametrize('current', [0.5, 1.0, 3.0, 20.0])
+def test_a_unit_under_a_constant_current_fires_at_its_rate(current, x64):
+    network = networks.network([dense(1, 'lif'), dense(1, 'linear')], (1,))
+    kernel = jnp.full((1, 1), current * integrate_and_fire.SLOPE)
+    params = {'kernel': kernel, 'bias': jnp.zeros(1)}
+    for steps in (400, 6400):
+        (rate,) = integrate_and_fire.rates(network, [params, params], jnp.ones((1, 1)), steps, 0)
+        between = math.floor(math.log(1 - 0.4 / current) / math.log(1 - 0.25 / 20)) + 1
+        assert float(rate[0, 0]) == pytest.approx(4 / (3 + between), abs=8 / steps)
+
+
+@pytest.mark.parametrize('make', [rules.segregated_dendrites, rules.broadcast_alignment])
+def test_a_spiking_rule_keeps_the_contract(make):
+    check_rule(make(spiking=True, steps=6, settle=2))
+
+
+@pytest.mark.parametrize('make', [rules.segregated_dendrites, rules.broadcast_alignment])
+def test_a_time_that_ends_before_it_counts_is_refused(make):
+    with pytest.raises(UserError, match='below steps = 5'):
+        make(spiking=True, steps=5, settle=5)
+
+
+def test_spiking_units_are_taught_as_their_mean_outputs_are(x64):
+    p = problem(rules.broadcast_alignment(spiking=True, steps=40, settle=10), 'lif')
+    hidden = integrate_and_fire.rates(p.network, p.weights['forward'], p.batch['image'], 40, 10)
+    for found, expected in zip(p.states[1:-1], hidden, strict=True):
+        close(found, expected)
+    assert any(0 < float(h.mean()) < 1 for h in hidden)
+    error = p.loss.error(p.states[-1], p.batch['label'])
+    for l, update in enumerate(p.updates()['forward'][:-1], start=1):
+        h = p.states[l]
+        slope = jnp.where(h > 0, 1 - (h / 0.82) ** 2, 0)
+        delta = 0.8 * (error @ p.weights['fixed'][l - 1].T).reshape(h.shape) * slope
+        x = p.states[l - 1].reshape(len(h), -1)
+        close(update['kernel'], x.T @ delta / len(h))

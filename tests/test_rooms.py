@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 # From the lowest up; a file imports from its own room and from those before it.
 ROOMS = {
     'bioprop': (
-        'errors', 'registry', 'records', 'layers', 'losses', 'networks', 'rules', 'objective',
+        'errors', 'registry', 'records', 'layers', 'losses', 'networks', 'rules', 'dale',
+        'objective',
         'diagnostics', 'data', 'training', 'testing', 'settings', 'running', 'costs', 'studies',
         'command_line', 'main',
     ),

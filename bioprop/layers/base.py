@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from bioprop.errors import UserError
+
 Shape = tuple[int, ...]
 Params = dict[str, jax.Array]  # {'kernel', 'bias'}
 
@@ -55,6 +57,20 @@ ACTIVATIONS = {
         lambda a: jnp.where(a > 0, 1, -1).astype(a.dtype), jnp.zeros_like, jnp.zeros_like
     ),
 }
+
+
+# Of units that compete, over the last axis: none has a slope of its own.
+COMPETING = {
+    'softmax': lambda a: math.sqrt(a.shape[-1]) * jax.nn.softmax(5 * a, axis=-1),
+    'triangle': lambda a: jax.nn.relu(a - jnp.mean(a, axis=-1, keepdims=True)),
+}
+
+
+def _no_slope(h):
+    raise UserError('units that compete (softmax, triangle) have no slope: their rules use none')
+
+
+ACTIVATIONS |= {name: Activation(f, _no_slope, _no_slope) for name, f in COMPETING.items()}
 
 
 class Layer(NamedTuple):
@@ -107,6 +123,13 @@ class Layer(NamedTuple):
         """The VJP of `potential` at (params, x), applied to error / batch size."""
         _, pullback = jax.vjp(lambda p: self.potential(p, x), params)
         return jax.tree.map(lambda update: update / len(x), pullback(error)[0])
+
+
+def input_axes(params: Params) -> tuple[int, ...]:
+    """The axes of a kernel over which the inputs of a unit lie."""
+    axes = params['kernel'].ndim
+    own_fields = axes == params['bias'].ndim + 1  # dense, or a kernel for every place
+    return (axes - 2,) if own_fields else tuple(range(axes - 1))
 
 
 def glorot_uniform(key: jax.Array, shape: Shape, fans: tuple[int, float]) -> jax.Array:

@@ -59,6 +59,10 @@ class Context(NamedTuple):
         """+1 and -1 in the shape of h, for each l and each example like `noise`."""
         return jax.vmap(lambda key: random_signs(key, h.shape[1:], h.dtype))(self._keys(l))
 
+    def uniform(self, l: int, h: jax.Array) -> jax.Array:
+        """Uniform in [0, 1) in the shape of h, for each l and each example like `noise`."""
+        return jax.vmap(lambda key: jax.random.uniform(key, h.shape[1:], h.dtype))(self._keys(l))
+
     def _keys(self, l):
         key = jax.random.fold_in(self.key, l)
         return jax.vmap(jax.random.fold_in, (None, 0))(key, self.batch['index'])
@@ -97,6 +101,7 @@ class Rule(NamedTuple):
     hparams: those that the rule reads from the context
     transforms: ((side, hparams -> optax.GradientTransformation), ...), each put behind the
         optimiser of its side: see `bioprop.rules.transforms`
+    start: weights -> weights, what is made of those that were drawn
 
     What follows is for looking inside alone (`bioprop.diagnostics`), and None where there is none:
 
@@ -117,6 +122,7 @@ class Rule(NamedTuple):
     infer: Callable | None = None
     hparams: tuple[Hyperparameter, ...] = ()
     transforms: tuple[tuple[str, Callable], ...] = ()
+    start: Callable | None = None
     displacements: Callable | None = None
     inverse: Callable | None = None
     phases: Callable | None = None
@@ -173,7 +179,8 @@ def init_weights(key: jax.Array, network: Network, rule: Rule) -> Weights:
     """Forward, feedback and fixed weights from one key; every rule gets the same forward ones."""
     forward = network.init(jax.random.fold_in(key, 0))
     feedback, fixed = rule.init(jax.random.fold_in(key, 1), network, forward)
-    return {'forward': forward, 'feedback': feedback, 'fixed': fixed}
+    weights = {'forward': forward, 'feedback': feedback, 'fixed': fixed}
+    return rule.start(weights) if rule.start else weights
 
 
 def trained_sides(network: Network, rule: Rule) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from bioprop.rules.boltzmann import boltzmann
 from bioprop.rules.brainprop import brainprop
 from bioprop.rules.broadcast_alignment import broadcast_alignment
 from bioprop.rules.burst import burst, with_forward_bursts
+from bioprop.rules.competition import competitive, soft_hebb
 from bioprop.rules.contrastive_hebbian import contrastive_hebbian, random_contrastive_hebbian
 from bioprop.rules.counter_current import counter_current
 from bioprop.rules.difference_reconstruction import fw_dtp, l_drl
@@ -80,7 +81,7 @@ class Entry(NamedTuple):
     published: tuple[Published, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})  # that it was made for, by their keys
     claims: Mapping[str, Any] = MappingProxyType({})  # arguments of bioprop.testing.check_rule
-    demands: Mapping[str, Any] = MappingProxyType({})  # settings that it cannot do without
+    demands: Mapping[str, Any] = MappingProxyType({})  # settings that it needs, or one of several
     tied: bool = False  # whether its feedback must take the very steps of the weights
 
 
@@ -381,6 +382,17 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
         broadcast_alignment, 'BA', 'neurons', ('Samadi, Lillicrap and Tweed 2017',),
         settings=RATES | {'activation': 'lif'}, claims={'transport': 'none'},
         demands={'activation': 'lif'},
+    ),
+    'soft_hebb': Entry(
+        soft_hebb, 'SoftHebb', 'neurons', ('Journe et al. 2023',),
+        (Published('MNIST, convolutions', 0.6, 'Journe et al. 2023'),),
+        settings=RATES | {'activation': 'softmax'},
+        demands={'activation': ('softmax', 'triangle')},
+    ),
+    'competitive': Entry(
+        competitive, 'competitive', 'neurons', ('Grossberg 1987',),
+        settings=RATES | {'activation': 'softmax'},
+        demands={'activation': ('softmax', 'triangle')},
     ),
 }  # fmt: skip
 

@@ -40,7 +40,7 @@ def _swept(network, forward, states, context, label):
     h = list(states)
     for l in odd_even(len(network.layers)):
         a = network.layers[l - 1].potential(forward[l - 1], h[l - 1])
-        uniform = jax.scipy.stats.norm.cdf(context.noise(l, a))
+        uniform = context.uniform(l, a)
         if l < len(network.layers):
             above = network.layers[l].transpose(forward[l]['kernel'], h[l + 1])
             up = uniform < jax.nn.sigmoid(2 * (a + above))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import optax
 
-from bioprop import diagnostics, networks
+from bioprop import dale, diagnostics, networks
 from bioprop.data import sets, stream
 from bioprop.data.augment import crop_and_flip
 from bioprop.errors import UserError
@@ -173,6 +173,12 @@ def make_learner(config: dict[str, Any], data: sets.Dataset) -> Learner:
         raise UserError(
             f'config.hidden = {config["hidden"]} makes no net on images of {in_shape}: {error}'
         ) from error
+    if config['signs'] is not None:
+        if config['inputs'] == 'standardised' and channels > 1:  # grey pixels stay in [0, 1]
+            raise UserError(
+                'config.signs needs inputs that are not negative: inputs=unit, or on_off'
+            )
+        rule = dale.constrained(rule, network, config['signs'])
     sides = trained_sides(network, rule)
     resolve.check_sides(config, rule, sides)
     optimizers = {side: functools.partial(_optimizer, config, rule, side) for side in sides}

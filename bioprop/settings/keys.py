@@ -59,6 +59,7 @@ def _defaults() -> ConfigDict:
     # Hidden layers, bottom first: a width, or (kernel size, channels, stride) in lc and conv.
     config.hidden = config_dict.placeholder(tuple)
     config.activation = 'tanh'
+    config.signs = config_dict.placeholder(float)  # Dale's law: share of excitatory inputs
     config.loss = 'softmax_cross_entropy'  # or squared_error; reconstruction: of its grey input
 
     # A name of bioprop.rules.CATALOGUE, or your own as 'module:function'. Its options and

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
-from bioprop import diagnostics, networks, rules
+from bioprop import dale, diagnostics, networks, rules
 from bioprop.data import tfds_arrays
 from bioprop.errors import UserError, unknown
 from bioprop.layers import ACTIVATIONS
+from bioprop.layers.base import COMPETING
 from bioprop.losses import LOSSES
 from bioprop.settings import published
 from bioprop.settings.keys import KINDS, OPTIONS, SIDES, Config, keys_of, whole
@@ -38,6 +39,7 @@ RANGES = {
     **{side + name: (0, 1) for side in SIDES.values() for name in ('beta1', 'beta2', 'momentum')},
     'seed': (0, 2**32),
     'validation_fraction': (0, 1),
+    'signs': (0, 1 + 1e-9),
 }
 
 
@@ -66,11 +68,18 @@ def resolve(config: Config) -> dict[str, Any]:
     rule = make_rule(resolved)
     _fill(resolved, rule)
     entry = rules.entry(resolved['rule'])
-    for key, value in entry.demands.items():
-        if resolved[key] != value:
+    for key, asked in entry.demands.items():
+        values = asked if isinstance(asked, tuple) else (asked,)
+        if resolved[key] not in values:
+            told = ' or '.join(map(str, values))
             raise UserError(
-                f'rule {resolved["rule"]!r} is made for {key}={value}, not {resolved[key]!r}'
+                f'rule {resolved["rule"]!r} is made for {key}={told}, not {resolved[key]!r}'
             )
+    if resolved['activation'] in COMPETING and 'activation' not in entry.demands:
+        raise UserError(
+            f'activation={resolved["activation"]} is for rules whose units compete (soft_hebb, '
+            f'competitive), not for rule {resolved["rule"]!r}'
+        )
     if entry.tied:
         tie(resolved)
     if rule.updates:  # the network alone tells whether it has feedback weights: see make_learner
@@ -206,6 +215,11 @@ def _check(config: dict[str, Any]) -> None:
     ):  # fmt: skip
         if config[kind] not in known:
             raise unknown(kind, config[kind], known)
+    if config['signs'] is not None and config['activation'] not in dale.NON_NEGATIVE:
+        raise UserError(
+            f'config.signs needs units that are not negative: activation={dale.NON_NEGATIVE[0]} '
+            f'(or {", ".join(dale.NON_NEGATIVE[1:])}), not {config["activation"]!r}'
+        )
     networks.local_layer(config['net'])
     diagnostics.named(config['diagnostics'])
     if any(isinstance(x, bool) for x in jax.tree.leaves(config['hidden'])):

@@ -1,0 +1,79 @@
+"""Hidden units that compete for what they stand for, under a read-out that learns beside them.
+
+For u = W_l h_{l-1} and y = softmax(temperature u) over the units (of a place, in local layers):
+
+    soft_hebb    dW_l = - y (h_{l-1} - u W_l)     Journe et al. 2023: Oja's rule by soft winners
+    competitive  dW_l = - y (h_{l-1} - W_l)       Grossberg 1987: winners move to what they won
+
+No label reaches a hidden layer; the top descends the task's loss. Biases of hidden layers stay 0.
+A unit's weights start positive and of norm 2, and hidden layers learn `hidden_rate` times as fast.
+Under soft_hebb w.dw = - y u (1 - |w|^2): norms settle at 1. Inputs are in [0, 1]; with negative
+ones, or tanh units and Glorot's start, it is worse than `shallow`.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bioprop.layers.base import input_axes
+from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+
+NORM = 2.0
+HIDDEN_RATE = Hyperparameter('hidden_rate', 3.0, 0.3, 30.0, log=True, least=0)
+
+
+def soft_hebb() -> Rule:
+    """SoftHebb, for activation=softmax or triangle; softer or harder winners by temperature."""
+    return _competing(lambda u, y: y * u, Hyperparameter('temperature', 12.0, 1.0, 100.0, log=True))
+
+
+def competitive() -> Rule:
+    """Competitive learning, for activation=softmax or triangle: the winner takes almost all."""
+    return _competing(lambda u, y: y, Hyperparameter('temperature', 1000.0, least=0))
+
+
+def _competing(decay, temperature: Hyperparameter) -> Rule:
+    """decay: (u, y) -> how much of its weights a unit loses."""
+
+    def hidden_update(layer, params, x, l, context):
+        u = layer.linear(params['kernel'], x)
+        y = jax.nn.softmax(context.hparam('temperature', l) * u, axis=-1)
+        gained = layer.correlation(params, x, y)['kernel']
+        lost = layer.correlation(params, x, decay(u, y))['bias']
+        kernel = jnp.expand_dims(lost, input_axes(params)) * params['kernel'] - gained
+        return {'kernel': kernel, 'bias': jnp.zeros_like(params['bias'])}
+
+    def updates(network, weights, states, context):
+        *hidden, top = zip(network.layers, weights['forward'], states[:-1], strict=True)
+        layer, params, x = top
+        forward = (
+            *(hidden_update(*each, l, context) for l, each in enumerate(hidden, start=1)),
+            layer.update(params, x, states[-1], context.error(states)),
+        )
+        return {'forward': forward, 'feedback': ()}
+
+    def start(weights):
+        hidden = [own | {'kernel': _positive(own)} for own in weights['forward'][:-1]]
+        return weights | {'forward': (*hidden, weights['forward'][-1])}
+
+    return Rule(
+        no_feedback, updates=updates, hparams=(temperature, HIDDEN_RATE), start=start,
+        transforms=(('forward', _faster),),
+    )  # fmt: skip
+
+
+def _positive(params):
+    """The kernel made positive, with NORM for each unit."""
+    size = jnp.abs(params['kernel'])
+    norm = jnp.sqrt(jnp.sum(jnp.square(size), axis=input_axes(params), keepdims=True))
+    return NORM * size / norm
+
+
+def _faster(hparams) -> optax.GradientTransformation:
+    """Steps of the hidden layers times hidden_rate."""
+
+    def scaled(steps, params):
+        *hidden, top = steps
+        return (*jax.tree.map(lambda step: hparams['hidden_rate'] * step, tuple(hidden)), top)
+
+    return optax.stateless(scaled)
