@@ -8,7 +8,6 @@ from pathlib import Path
 
 from absl import app, flags
 
-from bioprop import rules
 from bioprop.errors import UserError, fail
 from bioprop.records.earlier import by_todays_names
 from bioprop.records.frames import lines
@@ -16,7 +15,7 @@ from bioprop.records.paths import local
 from bioprop.records.writers import write_json
 from bioprop.rules.base import PHASES
 from bioprop.running.report import evaluations
-from bioprop.settings.resolve import hparams
+from bioprop.settings.resolve import hparams, options
 
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
 
@@ -39,7 +38,7 @@ def collect(workdir: Path) -> dict:
         **{f'last_{name}': last.get(name) for name in ('validation_error', 'test_error')},
         'batch_size': config['batch_size'],
         'hparams': hparams(config),
-        'options': {name: config[name] for name in rules.options(config['rule']) if name in config},
+        'options': options(config),
         'residual': residual(lines(workdir)),
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
     }

@@ -6,6 +6,7 @@ import sys
 
 import studies
 
+from experiments.analysis.rows import weak_feedback
 from experiments.pages import rules
 
 
@@ -75,3 +76,10 @@ def test_how_a_run_relaxed_is_kept(tmp_path):
     cells = [cell.strip() for cell in row.strip('|').split('|')]
     expected = ['fc', '4.00 (2)', '0.1', '0.5', '', '', 'free_steps 7', '2e-07', '', 'relaxed']
     assert cells[1:] == expected
+
+
+def test_feedback_is_weak_of_rules_that_relax_alone():
+    """LRA has a gamma of its own."""
+    assert weak_feedback('contrastive_hebbian', {'gamma': 0.5})
+    assert not weak_feedback('contrastive_hebbian', {'gamma': 1.0})
+    assert not weak_feedback('lra_fdbk', {'gamma': 0.5})

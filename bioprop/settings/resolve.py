@@ -91,9 +91,13 @@ def resolve(config: Config) -> dict[str, Any]:
 
 def make_rule(resolved: dict[str, Any]) -> rules.Rule:
     """The rule that a resolved configuration names."""
-    options = {name: resolved.get(name) for name in rules.options(resolved['rule'])}
-    given = {name: value for name, value in options.items() if value is not None}
-    return rules.get(resolved['rule'], **given)
+    return rules.get(resolved['rule'], **options(resolved))
+
+
+def options(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Those of its rule that a resolved configuration has."""
+    found = {name: resolved.get(name) for name in rules.options(resolved['rule'])}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def hparams(resolved: dict[str, Any]) -> dict[str, Any]:

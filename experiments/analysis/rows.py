@@ -83,13 +83,16 @@ def method_of(config: Config) -> Method:
     """Its row."""
     names = ('rule', 'schedule', 'net', 'auxiliary_units')
     inverses = config.get('feedback_lr') is not None
-    return Method(*map(config.get, names), inverses=inverses, weak=weak_feedback(config))
+    return Method(
+        *map(config.get, names), inverses=inverses, weak=weak_feedback(config['rule'], config)
+    )
 
 
-def weak_feedback(config: Config) -> bool:
-    """Whether what comes from above is weaker than what comes from below, as in no source."""
-    gamma = config.get('gamma')
-    return gamma is not None and bool(np.min(gamma) < 1)
+def weak_feedback(rule: str, settings: Config) -> bool:
+    """Whether it relaxes with less from above than from below, as in no source."""
+    known, gamma = catalogue.CATALOGUE.get(rule), settings.get('gamma')
+    relaxes = known is not None and known.family == 'energy'  # gamma is another thing elsewhere
+    return relaxes and gamma is not None and bool(np.min(gamma) < 1)
 
 
 def load(study: Path) -> pd.DataFrame:

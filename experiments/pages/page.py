@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.records.spreads import Spread
 from bioprop.records.writers import clock
@@ -64,12 +63,8 @@ def hyperparameters(entries: list[Entry]) -> pd.DataFrame:
     """Those of all winners as text, and their options, a row each, by the labels of their rows."""
     won = [entry for entry in entries if entry['winner']]
     configs = [entry['winner'] for entry in won]
-    found = [resolve.hparams(config) | _options(config) for config in configs]
+    found = [resolve.hparams(config) | resolve.options(config) for config in configs]
     return pd.DataFrame(found, dtype=object).set_axis([e['label'] for e in won]).map(_short)
-
-
-def _options(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: config[name] for name in rules.options(config['rule']) if name in config}
 
 
 def _short(value: Any) -> str:

@@ -112,7 +112,7 @@ def _relaxing(runs: list[dict]) -> list[str]:
 def _relaxed(run: dict) -> dict[str, str]:
     told, own = run['summary'], run['hparams']
     rule = rules.get(told['rule'])
-    weak = ', weak feedback' if weak_feedback(own) else ''
+    weak = ', weak feedback' if weak_feedback(told['rule'], own) else ''
     found = {name: f'{value:.0e}' for name, value in run.get('residual', {}).items()}
     options = run.get('options', {}).items()
     return {
