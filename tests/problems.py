@@ -146,6 +146,13 @@ class Problem(NamedTuple):
         return inverse
 
 
+def distance(found, expected):
+    """As a share, over all leaves."""
+    pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
+    squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
+    return np.sqrt(squares[0] / squares[1])
+
+
 def full(*values):
     """A case of a product whose values all stand in others: for the full run."""
     return pytest.param(*values, marks=pytest.mark.full)

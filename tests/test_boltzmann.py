@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CLASSES, numpy, problem
+from problems import CLASSES, distance, numpy, problem
 
 from bioprop import rules
 from bioprop.testing import order_of
@@ -66,9 +66,7 @@ def test_sampled_it_goes_to_the_same_as_one_over_the_root_of_the_sweeps(net, x64
 
     def error(sweeps):
         found = numpy(p._replace(rule=rules.boltzmann(gibbs=sweeps)).updates()['forward'])
-        pairs = zip(*map(jax.tree.leaves, (found, exact)), strict=True)
-        squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
-        return np.sqrt(squares[0] / squares[1])
+        return distance(found, exact)
 
     few, many = error(100), error(6400)
     assert many < 0.05  # eight times less but for luck, some 5 % of it

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import problem
+from problems import distance, problem
 
 from bioprop import rules
 from bioprop.errors import UserError
@@ -26,13 +26,6 @@ def mild(p):
     """The problem with a third of its weights: its net settles."""
     small = {side: jax.tree.map(lambda w: w / 3, p.weights[side]) for side in p.weights}
     return p._replace(weights=small)
-
-
-def distance(found, expected):
-    """As a share, over all leaves."""
-    pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
-    squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
-    return np.sqrt(squares[0] / squares[1])
 
 
 def relaxed_gradient(p, kernels_of):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import problem
+from problems import distance, problem
 
 from bioprop import networks, rules
 from bioprop.errors import UserError
@@ -25,13 +25,6 @@ each_net = pytest.mark.parametrize('net', ['fc', 'lc', 'conv'])
 
 def of(rule, net='fc'):
     return problem(rule, hidden=NETS[net], net=net)
-
-
-def distance(found, expected):
-    """As a share, over all leaves."""
-    pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
-    squares = np.array([[np.sum((u - v) ** 2), np.sum(v**2)] for u, v in pairs]).sum(axis=0)
-    return np.sqrt(squares[0] / squares[1])
 
 
 def right(p):

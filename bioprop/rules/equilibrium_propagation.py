@@ -45,10 +45,6 @@ def equilibrium_propagation(
     def infer(network, weights, context):
         return free_phase(network, weights, context, free_steps)
 
-    def nudged(network, weights, states, context, beta):
-        how = towards(context, beta)
-        return sweeps(network, weights, states, context, nudged_steps, **how)
-
     def way(network, weights, states, context, beta):
         """The update along the way that a nudge of beta takes."""
         gamma, how = context.hparam('gamma', len(network.layers)), towards(context, beta)
@@ -71,7 +67,7 @@ def equilibrium_propagation(
         def learned(beta):
             if form == 'stdp':
                 return way(*found, beta)
-            near = nudged(*found, beta)
+            near = sweeps(*found, nudged_steps, **towards(context, beta))
             if form == 'energy':
                 return contrast(network, forward, states, near, gamma)
             return driven(network, forward, states, states, near, gamma)

@@ -19,6 +19,7 @@ from bioprop.layers import add_bias
 from bioprop.rules.base import Hyperparameter, Rule
 from bioprop.rules.equilibrium_propagation import BETA, towards
 from bioprop.rules.hebbian import driven
+from bioprop.rules.inverses import init_inverses
 from bioprop.rules.relaxation import relax
 
 MIX = Hyperparameter('mix', 0.3, 0.05, 0.7, least=0)
@@ -28,15 +29,7 @@ def feedforward_initialisation(free_steps: int = 20, nudged_steps: int = 12) -> 
     """Feedforward initialisation; V_l is drawn like W_l, c_l begins at 0; steps are sweeps."""
 
     def init(key, network, forward):
-        pairs = zip(network.layers, network.layers[1:], strict=False)
-        drawn = [
-            {
-                'kernel': above.init_kernel(jax.random.fold_in(key, l)),
-                'bias': jnp.zeros(below.bias_shape),
-            }
-            for l, (below, above) in enumerate(pairs, start=1)
-        ]
-        return (None, *drawn), ()
+        return init_inverses(key, network, len(network.layers)), ()
 
     def sweeps(network, weights, states, context, steps, **how):
         mix, feedback = context.hparam('mix', len(network.layers)), weights['feedback']
