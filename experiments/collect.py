@@ -13,9 +13,10 @@ from bioprop.records.earlier import by_todays_names
 from bioprop.records.frames import lines
 from bioprop.records.paths import local
 from bioprop.records.writers import write_json
-from bioprop.rules.base import PHASES
 from bioprop.running.report import evaluations
 from bioprop.settings.resolve import hparams, options
+
+MEASURED = ('residual', 'spike_rate')  # diagnostics that a table of runs shows
 
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
 
@@ -39,16 +40,18 @@ def collect(workdir: Path) -> dict:
         'batch_size': config['batch_size'],
         'hparams': hparams(config),
         'options': options(config),
-        'residual': residual(lines(workdir)),
+        'hidden': config['hidden'],
+        **{name: measured(lines(workdir), name) for name in MEASURED},
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
     }
 
 
-def residual(records: list[dict]) -> dict[str, float]:
-    """The last that was measured of it on validation images, by phase."""
+def measured(records: list[dict], name: str) -> dict[str, float]:
+    """The last means of a diagnostic on validation images, by place."""
     kept = [each for each in records if each['kind'] == 'diagnostics']
     kept = [{}, *(each for each in kept if each['part'] == 'validation')][-1]
-    return {phase: kept[f'residual/{phase}'] for phase in PHASES if f'residual/{phase}' in kept}
+    places = [key.split('/')[1:] for key in kept if key.startswith(f'{name}/')]
+    return {each[0]: kept[f'{name}/{each[0]}'] for each in places if len(each) == 1}
 
 
 def main(argv: list[str]) -> None:

@@ -61,21 +61,32 @@ def test_how_a_run_relaxed_is_kept(tmp_path):
     measured = {'kind': 'diagnostics', 'step': 1, 'epoch': 1}
     with (run / 'metrics.jsonl').open('a') as file:
         for part, residual in (('validation', 2e-7), ('train', 0.1)):
-            file.write(json.dumps(measured | {'part': part, 'residual/free': residual}) + '\n')
+            found = {
+                'residual/free': residual,
+                'residual/free/spread': 1.0,
+                'spike_rate/total': 9.0,
+            }
+            file.write(json.dumps(measured | {'part': part} | found) + '\n')
     out = tmp_path / 'runs.json'
     done = collect(f'--out={out}', run)
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(out.read_text())
     assert record['options'] == {'free_steps': 7}
     assert record['residual'] == {'free': 2e-7}
+    assert record['spike_rate'] == {'total': 9.0}
 
     told = {'rule': 'equilibrium_propagation', 'net': 'fc', 'dataset': 'mnist', 'epochs': 2}
+    told['examples_per_second'] = 1234.5
     out.write_text(json.dumps([record | {'summary': record['summary'] | told}]))
     lines = rules.page(out).splitlines()
     (row,) = [line for line in lines if line.startswith('| EP, weak feedback')]
     cells = [cell.strip() for cell in row.strip('|').split('|')]
     expected = ['fc', '4.00 (2)', '0.1', '0.5', '', '', 'free_steps 7', '2e-07', '', 'relaxed']
     assert cells[1:] == expected
+    (row,) = [line for line in lines if 'spikes a second, total' in line]
+    place = lines.index(row)
+    cells = [cell.strip() for cell in lines[place + 2].strip('|').split('|')]
+    assert cells == ['EP', 'fc', '4.00 (2)', 'free_steps 7', '1,234', '9']
 
 
 def test_feedback_is_weak_of_rules_that_relax_alone():

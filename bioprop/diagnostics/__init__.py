@@ -17,6 +17,7 @@ import jax
 from bioprop.diagnostics.alignment import alignment, jacobian
 from bioprop.diagnostics.descent import descent
 from bioprop.diagnostics.diversity import diversity
+from bioprop.diagnostics.firing import firing
 from bioprop.diagnostics.gauss_newton import gauss_newton
 from bioprop.diagnostics.probe import Found, Probe
 from bioprop.diagnostics.reconstruction import reconstruction
@@ -37,12 +38,13 @@ DIAGNOSTICS: dict[str, Callable[[Probe], Found]] = {
     'diversity': diversity,
     'saturation': saturation,
     'residual': residual,
+    'firing': firing,
     'examples': examples,
     'jacobian': jacobian,
     'descent': descent,
     'gauss_newton': gauss_newton,
 }
-CHEAP = tuple(DIAGNOSTICS)[:7]  # together they cost about two training steps
+CHEAP = tuple(DIAGNOSTICS)[:8]  # together they cost about two training steps
 GROUPS = {'cheap': CHEAP, 'all': tuple(DIAGNOSTICS)}
 
 __all__ = ['CHEAP', 'DIAGNOSTICS', 'GROUPS', 'Probe', 'measure', 'named']

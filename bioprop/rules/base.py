@@ -111,6 +111,7 @@ class Rule(NamedTuple):
     phases: (network, weights, states, context) -> {'free': (before, after), 'taught': ...}, of each
         relaxation of PHASES the states that it ends with, and those of one sweep more: trees of
         (batch, ...)
+    hertz: spikes a second of a hidden unit whose state is 1, of a rule whose units spike
     feedback_kernels: (network, weights) -> what takes the place of W_l on the way down, in its
         shape, for every layer; None where nothing does
     """
@@ -126,6 +127,7 @@ class Rule(NamedTuple):
     displacements: Callable | None = None
     inverse: Callable | None = None
     phases: Callable | None = None
+    hertz: float | None = None
     feedback_kernels: Callable | None = None
 
     @property

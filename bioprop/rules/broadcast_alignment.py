@@ -15,7 +15,7 @@ fit is that of the reproduction in ngc-learn.
 from bioprop.errors import UserError
 from bioprop.rules.base import Rule, forward_updates
 from bioprop.rules.direct_feedback import dfa
-from bioprop.rules.integrate_and_fire import rates
+from bioprop.rules.integrate_and_fire import HERTZ, rates
 
 
 def broadcast_alignment(spiking: bool = False, steps: int = 100, settle: int = 20) -> Rule:
@@ -41,4 +41,4 @@ def broadcast_alignment(spiking: bool = False, steps: int = 100, settle: int = 2
             'feedback': (),
         }
 
-    return Rule(rule.init, updates=updates, infer=infer, hparams=rule.hparams)
+    return Rule(rule.init, updates=updates, infer=infer, hparams=rule.hparams, hertz=HERTZ)

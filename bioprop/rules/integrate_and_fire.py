@@ -14,6 +14,7 @@ import jax.numpy as jnp
 STEP, TAU, REFRACTORY = 0.25, 20.0, 1.0  # ms
 THRESHOLD = 0.4
 SLOPE = 0.82 * 0.08  # of the fit at current 0
+HERTZ = 1000 / REFRACTORY  # spikes a second of a unit that is always in one
 LASTS = int(REFRACTORY / STEP)
 
 

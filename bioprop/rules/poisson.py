@@ -19,6 +19,8 @@ PHI = 0.2  # spikes a millisecond at most
 TAU_S, TAU_L = 3.0, 10.0  # ms
 LEAK, COUPLING = 0.1, 0.6
 REVERSAL = 8.0
+FELT = (1 / math.expm1(1 / TAU_L) - 1 / math.expm1(1 / TAU_S)) / (TAU_L - TAU_S)  # kappa's sum
+HERTZ = 1000 / FELT  # spikes a second of a unit whose mean potential is 1
 MOST = 4  # spikes of a unit in a millisecond: more have odds below 2e-6
 
 

@@ -25,7 +25,7 @@ import jax
 
 from bioprop.errors import UserError
 from bioprop.rules.base import Hyperparameter, Rule, correlations
-from bioprop.rules.poisson import COUPLING, LEAK, PHI, phase
+from bioprop.rules.poisson import COUPLING, HERTZ, LEAK, PHI, phase
 
 GAIN = Hyperparameter('gain', 1.0, 0.1, 3.0, log=True, least=0)
 SCALE = Hyperparameter('scale', 4.0, least=0)
@@ -100,4 +100,4 @@ def _of_spikes(steps: int, settle: int) -> Rule:
         return weights | {'forward': forward}
 
     gain = GAIN._replace(default=3.0)
-    return Rule(_init, updates=updates, infer=infer, hparams=(gain,), start=start)
+    return Rule(_init, updates=updates, infer=infer, hparams=(gain,), start=start, hertz=HERTZ)

@@ -17,6 +17,7 @@ COLUMNS = (
     ('saturated', 'saturation', 'total'),
     ('residual, free', 'residual/free', 'whole'),
     ('residual, taught', 'residual/taught', 'whole'),
+    ('spikes a second', 'spike_rate', 'total'),
 )
 
 

@@ -12,6 +12,7 @@ from bioprop import rules
 from bioprop.rules import CATALOGUE, Entry
 from bioprop.rules.base import PHASES
 from bioprop.rules.catalogue import MISSING
+from bioprop.settings.published import hidden_layers
 from experiments.analysis.rows import weak_feedback
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
@@ -31,7 +32,8 @@ and `{results}`.
 `check_rule` finds; *products* the work of a training step on MNIST's 5 x 256 net, in those of
 backpropagation; *published* an error that was read in its source, on the net named there; *fc*,
 *lc* and *conv* our test error on MNIST, and *Fashion fc* on Fashion-MNIST, at the best validation
-epoch, of one seed, and in brackets the epochs that it was trained for, by the commands below.
+epoch, of one seed, and in brackets the epochs that it was trained for and the hidden layers where
+they are not the paper's, by the commands below.
 """
 
 STRENGTHS = ('gamma', 'beta', 'eta', 'mix')
@@ -40,6 +42,12 @@ RELAXED = """
 weak. *residual* is the largest change of a unit by one sweep more, on validation images after the
 last epoch; *read* says which states the prediction is read from. A run without these was made
 before they were kept.
+"""
+
+SPIKING = """
+*steps* are those of a phase, of which the first, *settle*, do not count: of a millisecond under SD
+and 0.25 ms under BA. Rates are means over the units of a layer, on validation images after the last
+epoch.
 """
 
 
@@ -55,14 +63,14 @@ def page(results: Path) -> str:
     commands = [f'    {run["command"]}' for run in runs]
     introduction = INTRODUCTION.format(results=f'results/{results.name}')
     missing = '\n'.join(f'* {name}: {reason}.' for name, reason in MISSING.items())
-    parts += _relaxing(runs)
+    parts += [*_relaxing(runs), *_spiking(runs)]
     parts += ['## Rules that are not here', missing]
     return '\n\n'.join([introduction.strip(), table, *parts, *_commands(commands)]) + '\n'
 
 
 def _row(name: str, entry: Entry, runs: list[dict]) -> dict[str, str]:
-    told = [run['summary'] for run in runs if run['summary']['rule'] == name]
-    ours = {(x['dataset'], x['net']): f'{x[SCORE]:.2f} ({x["epochs"]})' for x in told}
+    own = sorted((run for run in runs if run['summary']['rule'] == name), key=_apart, reverse=True)
+    ours = {(run['summary']['dataset'], run['summary']['net']): _score(run) for run in own}
     published = [f'{each.error} ({each.task}; {each.source})' for each in entry.published]
     return {
         'rule': entry.label,
@@ -73,6 +81,26 @@ def _row(name: str, entry: Entry, runs: list[dict]) -> dict[str, str]:
         'published (%)': '; '.join(published),
         **{f'{words} (%)': ours.get(place, '') for place, words in COLUMNS.items()},
     }
+
+
+def _apart(run: dict) -> tuple[bool, bool]:
+    """Whether a run is of another net than the paper's, and of other options than the rule's."""
+    return bool(_layers(run)), run['options'] != rules.options(run['summary']['rule'])
+
+
+def _layers(run: dict) -> str:
+    """Hidden layers where they are not the paper's: '3 x 1000'."""
+    told, hidden = run['summary'], run['hidden']
+    if hidden == json.loads(json.dumps(hidden_layers('mnist', told['net']))):
+        return ''
+    each = {json.dumps(layer) for layer in hidden}
+    many = f'{len(hidden)} x ' if len(hidden) > 1 else ''
+    return many + each.pop() if len(each) == 1 else '-'.join(map(str, hidden))
+
+
+def _score(run: dict) -> str:
+    told, layers = run['summary'], _layers(run)
+    return f'{told[SCORE]:.2f} ({told["epochs"]}{layers and "; " + layers})'
 
 
 def _file(name: str) -> str:
@@ -114,15 +142,41 @@ def _relaxed(run: dict) -> dict[str, str]:
     rule = rules.get(told['rule'])
     weak = ', weak feedback' if weak_feedback(told['rule'], own) else ''
     found = {name: f'{value:.0e}' for name, value in run.get('residual', {}).items()}
-    options = run.get('options', {}).items()
     return {
         'rule': CATALOGUE[told['rule']].label + weak,
         'net': told['net'],
-        'error (%)': f'{told[SCORE]:.2f} ({told["epochs"]})',
+        'error (%)': _score(run),
         **{name: f'{own[name]:g}' if name in own else '' for name in STRENGTHS},
-        'options': ', '.join(f'{name} {value}' for name, value in options),
+        'options': _listed(run['options']),
         **{f'residual, {phase}': found.get(phase, '') for phase in PHASES},
         'read': 'relaxed' if rule.infer else 'passed forward',
+    }
+
+
+def _listed(options: dict) -> str:
+    return ', '.join(f'{name} {value}' for name, value in options.items())
+
+
+def _spiking(runs: list[dict]) -> list[str]:
+    """How our runs of nets that spike did so."""
+    rows = [_spiked(run) for run in runs if run.get('spike_rate')]
+    if not rows:
+        return []
+    table = tabulate.tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)
+    return ['## How rules spike in our runs', SPIKING.strip(), table]
+
+
+def _spiked(run: dict) -> dict[str, str]:
+    return {
+        'rule': CATALOGUE[run['summary']['rule']].label,
+        'net': run['summary']['net'],
+        'error (%)': _score(run),
+        'options': _listed(run['options']),
+        'images a second': f'{run["summary"]["examples_per_second"]:,.0f}',
+        **{
+            f'spikes a second, {place.replace("_", " ")}': f'{rate:.0f}'
+            for place, rate in run['spike_rate'].items()
+        },
     }
 
 
