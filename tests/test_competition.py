@@ -97,6 +97,25 @@ def test_hidden_layers_learn_so_many_times_as_fast():
     assert [float(own['kernel'].mean()) for own in steps] == pytest.approx([3, 3, 3, 1])
 
 
+def test_competing_units_keep_their_norm():
+    p = of('competitive')
+    _, (side, make) = p.rule.transforms
+    steps = jax.tree.map(
+        lambda w: 0.3 * jnp.cos(jnp.arange(w.size)).reshape(w.shape), p.weights['forward']
+    )
+    found, _ = make({}).update(steps, optax.EmptyState(), p.weights['forward'])
+    assert side == 'forward'
+    for own, step, new in zip(p.weights['forward'][:-1], steps, found, strict=False):
+        axes = input_axes(own)
+        moved, kept = own['kernel'] + step['kernel'], own['kernel'] + new['kernel']
+        norms = (jnp.linalg.norm(own['kernel'], axis=axes), jnp.linalg.norm(kept, axis=axes))
+        np.testing.assert_allclose(*norms, rtol=1e-5)
+        ratio = moved / kept
+        np.testing.assert_allclose(ratio.max(axis=axes), ratio.min(axis=axes), rtol=1e-3)
+        np.testing.assert_array_equal(new['bias'], step['bias'])
+    jax.tree.map(np.testing.assert_array_equal, found[-1], steps[-1])
+
+
 def test_they_need_units_that_compete_and_no_other_rule_has_such():
     with pytest.raises(UserError, match='activation=softmax or triangle, not'):
         resolve(paper('mnist_mini', 'soft_hebb', activation='tanh'))

@@ -309,7 +309,9 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
     ),
     'recirculation': Entry(
         recirculation, 'recirc', 'energy', ('Hinton and McClelland 1987',),
-        settings=of_both(RATES),
+        settings={
+            'optimizer': 'sgd', 'lr': 0.2, 'feedback_optimizer': 'sgd', 'feedback_lr': 0.05,
+        },
     ),
     'predictive_coding': Entry(
         predictive_coding, 'PC', 'energy', ('Whittington and Bogacz 2017',), settings=RATES,
@@ -375,7 +377,8 @@ CATALOGUE = {  # the paper's first: colours follow from places, and theirs stay
             Published('MNIST, five layers', 1.84, 'Greedy et al. 2022'),
             Published('MNIST, Burstprop', 1.1, 'Payeur et al. 2021'),
         ),
-        settings=of_both(RATES), demands={'activation': 'tanh'},
+        settings=RATES | {'feedback_optimizer': 'sgd', 'feedback_lr': 1e-3},
+        demands={'activation': 'tanh'},
         claims={'transport': 'none', 'as_bp': with_forward_bursts, 'local_feedback': False},
     ),
     'broadcast_alignment': Entry(

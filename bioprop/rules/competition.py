@@ -3,7 +3,8 @@
 For u = W_l h_{l-1} and y = softmax(temperature u) over the units (of a place, in local layers):
 
     soft_hebb    dW_l = - y (h_{l-1} - u W_l)     Journe et al. 2023: Oja's rule by soft winners
-    competitive  dW_l = - y (h_{l-1} - W_l)       Grossberg 1987: winners move to what they won
+    competitive  dW_l = - y (h_{l-1} - W_l)       Grossberg 1987: winners move to what they won,
+                 and keep their norm, so that the largest u is that of the nearest W
 
 No label reaches a hidden layer; the top descends the task's loss. Biases of hidden layers stay 0.
 A unit's weights start positive and of norm 2, and hidden layers learn `hidden_rate` times as fast.
@@ -17,22 +18,27 @@ import optax
 
 from bioprop.layers.base import input_axes
 from bioprop.rules.base import Hyperparameter, Rule, no_feedback
+from bioprop.rules.transforms import of_hidden
 
 NORM = 2.0
+TEMPERATURE = Hyperparameter('temperature', 12.0, 1.0, 100.0, log=True, least=0)
 HIDDEN_RATE = Hyperparameter('hidden_rate', 3.0, 0.3, 30.0, log=True, least=0)
 
 
 def soft_hebb() -> Rule:
     """SoftHebb, for activation=softmax or triangle; softer or harder winners by temperature."""
-    return _competing(lambda u, y: y * u, Hyperparameter('temperature', 12.0, 1.0, 100.0, log=True))
+    return _competing(lambda u, y: y * u)
 
 
 def competitive() -> Rule:
-    """Competitive learning, for activation=softmax or triangle: the winner takes almost all."""
-    return _competing(lambda u, y: y, Hyperparameter('temperature', 1000.0, least=0))
+    """Competitive learning, for activation=softmax or triangle, by soft winners: hard ones, of a
+    high temperature, leave most units nothing to win.
+    """
+    rule = _competing(lambda u, y: y)
+    return rule._replace(transforms=(*rule.transforms, ('forward', lambda hparams: on_sphere())))
 
 
-def _competing(decay, temperature: Hyperparameter) -> Rule:
+def _competing(decay) -> Rule:
     """decay: (u, y) -> how much of its weights a unit loses."""
 
     def hidden_update(layer, params, x, l, context):
@@ -57,9 +63,27 @@ def _competing(decay, temperature: Hyperparameter) -> Rule:
         return weights | {'forward': (*hidden, weights['forward'][-1])}
 
     return Rule(
-        no_feedback, updates=updates, hparams=(temperature, HIDDEN_RATE), start=start,
-        transforms=(('forward', _faster),),
+        no_feedback, updates=updates, hparams=(TEMPERATURE, HIDDEN_RATE), start=start,
+        transforms=(('forward', lambda hparams: of_hidden(hparams['hidden_rate'])),),
     )  # fmt: skip
+
+
+def on_sphere() -> optax.GradientTransformation:
+    """Steps after which the weights of every hidden unit have the norm that they had."""
+
+    def kept(params, steps):
+        def norm(kernel):
+            return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=axes, keepdims=True))
+
+        kernel, axes = params['kernel'], input_axes(params)
+        moved = kernel + steps['kernel']
+        return steps | {'kernel': moved * (norm(kernel) / norm(moved)) - kernel}
+
+    def update(steps, params):
+        *hidden, top = zip(params, steps, strict=True)
+        return (*(kept(*each) for each in hidden), top[1])
+
+    return optax.stateless(update)
 
 
 def _positive(params):
@@ -67,13 +91,3 @@ def _positive(params):
     size = jnp.abs(params['kernel'])
     norm = jnp.sqrt(jnp.sum(jnp.square(size), axis=input_axes(params), keepdims=True))
     return NORM * size / norm
-
-
-def _faster(hparams) -> optax.GradientTransformation:
-    """Steps of the hidden layers times hidden_rate."""
-
-    def scaled(steps, params):
-        *hidden, top = steps
-        return (*jax.tree.map(lambda step: hparams['hidden_rate'] * step, tuple(hidden)), top)
-
-    return optax.stateless(scaled)

@@ -7,7 +7,9 @@ Around the loop of every hidden layer, v_0 = h_{l-1} and h_1 = h_l:
     dW_l = (h_3 - h_1) v_2        dV_l = (v_2 - v_0) h_1, c_l likewise
 
 The top layer descends the task's loss: unsupervised features under a read-out, whose control is
-`shallow`, hidden layers as drawn. With V = W and linear v, dW_l tends to (1 - lam)^2 times the
+`shallow`, hidden layers as drawn. Hidden layers learn hidden_rate times as fast: features that keep
+moving, as under Adam, which takes steps of one size however near they are to rest, are worse than
+those that were drawn. With V = W and linear v, dW_l tends to (1 - lam)^2 times the
 gradient of |v_0 - g_l(f_l(v_0))|^2 / 2 as lam goes to 1. The abstract was seen, the equations are
 remembered.
 """
@@ -18,8 +20,10 @@ import jax.numpy as jnp
 from bioprop.layers import add_bias
 from bioprop.layers.base import ACTIVATIONS
 from bioprop.rules.base import Hyperparameter, Rule
+from bioprop.rules.transforms import of_hidden
 
 LAM = Hyperparameter('lam', 0.75, 0.5, 0.99, least=0)
+HIDDEN_RATE = Hyperparameter('hidden_rate', 0.3, 0.01, 1.0, log=True, least=0)
 LINEAR = ACTIVATIONS['linear'].function
 
 
@@ -61,4 +65,7 @@ def recirculation() -> Rule:
         )
         return {'forward': (*forward, top), 'feedback': (*feedback, None)}
 
-    return Rule(init, updates=updates, hparams=(LAM,))
+    return Rule(
+        init, updates=updates, hparams=(LAM, HIDDEN_RATE),
+        transforms=(('forward', lambda hparams: of_hidden(hparams['hidden_rate'])),),
+    )  # fmt: skip

@@ -28,6 +28,16 @@ def scaled(factor: jax.Array | float) -> optax.GradientTransformation:
     return optax.scale(factor)
 
 
+def of_hidden(factor: jax.Array | float) -> optax.GradientTransformation:
+    """Steps of the layers below the top times the factor."""
+
+    def update(steps: Any, params: Any) -> Any:
+        *hidden, top = steps
+        return (*jax.tree.map(lambda step: factor * step, tuple(hidden)), top)
+
+    return optax.stateless(update)
+
+
 def orthogonal(strength: jax.Array | float) -> optax.GradientTransformation:
     """A step more for square kernels, down the gradient of strength / 4 |K^T K - I|^2.
 
