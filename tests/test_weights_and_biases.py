@@ -1,10 +1,11 @@
 """Weights & Biases, offline: what its file holds is what metrics.jsonl and summary.json do."""
 
 import json
+import socket
 import sys
 
 import pytest
-from programs import ROOT, run_main
+from programs import ROOT, Started, run_main
 from test_population import make_config, train_together
 
 from bioprop.errors import UserError
@@ -12,15 +13,18 @@ from bioprop.records.weights_and_biases import Tracker
 from bioprop.running.train import train
 
 BLOCK, HEAD = 2**15, 7  # bytes of the file's blocks, and before each part of a record
-OFFLINE = {'WANDB_MODE': 'offline', 'TFDS_DATA_DIR': ''}
+OFFLINE = {
+    'WANDB_MODE': 'offline', 'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+}  # fmt: skip
+SMALL = (
+    '--config=configs/mnist_bp.py', '--config.dataset=mnist_mini', '--config.hidden=(8,8)',
+    '--config.batch_size=500', '--config.wandb_project=rules', '--config.diagnostics=signal',
+    '--config.diagnostics_every=4', '--config.epochs=1',
+)  # fmt: skip
 
 
 def command(workdir, *arguments):
-    return run_main(
-        '--config=configs/mnist_bp.py', f'--workdir={workdir}', '--config.dataset=mnist_mini',
-        '--config.hidden=(8,8)', '--config.batch_size=500', '--config.wandb_project=rules',
-        '--config.diagnostics=signal', '--config.diagnostics_every=4', *arguments, **OFFLINE,
-    )  # fmt: skip
+    return run_main(*SMALL, f'--workdir={workdir}', *arguments, **OFFLINE)
 
 
 def told(file):
@@ -28,7 +32,8 @@ def told(file):
 
     The file is a log as LevelDB has them: a record is in parts, none of which crosses a block.
     """
-    pb = pytest.importorskip('wandb.proto.wandb_internal_pb2')
+    from wandb.proto import wandb_internal_pb2 as pb
+
     data, place, whole, found = file.read_bytes(), HEAD, b'', []
     while place + HEAD <= len(data):
         left = BLOCK - place % BLOCK
@@ -77,7 +82,7 @@ def files(workdir):
 
 def test_it_is_told_what_the_files_hold_and_a_run_goes_on_as_the_same_one(tmp_path):
     workdir = tmp_path / 'digits'
-    done = command(workdir, '--config.epochs=1')
+    done = command(workdir)
     assert done.returncode == 0, done.stderr
     run, points, summary, end = told(*files(workdir))
     assert points == recorded(workdir)
@@ -101,8 +106,27 @@ def test_it_is_told_what_the_files_hold_and_a_run_goes_on_as_the_same_one(tmp_pa
     assert not (ROOT / 'wandb').exists()
 
 
-def test_each_member_of_a_population_is_a_run_of_its_own(tmp_path, monkeypatch):
-    wandb = pytest.importorskip('wandb')
+@pytest.mark.full
+def test_of_two_processes_the_first_one_tells(tmp_path):
+    workdir = tmp_path / 'run'
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    team = (f'--coordinator=localhost:{port}', '--processes=2', f'--workdir={workdir}')
+    processes = [
+        Started(*SMALL, '--distributed', *team, f'--process={number}', **OFFLINE)
+        for number in range(2)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=600)
+        assert process.returncode == 0, error
+    _, points, _, _ = told(*files(workdir))
+    assert points == recorded(workdir)
+
+
+def test_each_member_of_a_population_is_a_run_of_its_own(tmp_path, monkeypatch, quick):
+    import wandb
+
     monkeypatch.setenv('WANDB_MODE', 'offline')
     config = make_config(epochs=1, batch_size=400, wandb_project='rules')
     workdirs, _ = train_together(tmp_path, [config, config | {'seed': 1}])
@@ -121,7 +145,6 @@ def test_without_the_package_nothing_is_trained(tmp_path, monkeypatch):
 
 
 def test_what_it_refuses_is_one_message(tmp_path):
-    pytest.importorskip('wandb')
     done = command(tmp_path, '--config.wandb_project=a/b')
     assert done.returncode == 1
     assert done.stderr.strip().startswith("bioprop: config.wandb_project='a/b': ")
