@@ -11,6 +11,7 @@ EXPERIMENTS = [
 ]  # of experiments/, but for benchmark
 IMAGENET = ['grain>=0.2.18']
 DOCS = ['pdoc>=15']
+WANDB = ['wandb>=0.31']
 
 setup(
     name='bioprop',
@@ -45,7 +46,11 @@ setup(
             *EXPERIMENTS,
             *IMAGENET,
             *DOCS,
+            *WANDB,
             'hypothesis>=6.100',
+            'ipykernel>=7.0',
+            'nbclient>=0.10',
+            'nbformat>=5.10',
             'pillow>=10.0',
             'pytest>=8.0',
             'pytest-xdist>=3.6',
@@ -54,6 +59,7 @@ setup(
         'experiments': EXPERIMENTS,
         'imagenet': IMAGENET,
         'docs': DOCS,
+        'wandb': WANDB,
         'prepare': ['tensorflow>=2.20'],
     },
 )

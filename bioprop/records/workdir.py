@@ -17,6 +17,7 @@ from bioprop.records.writers import write_json
 # Keys that do not change what is run.
 MOVABLE = (
     'data_dir', 'checkpoint_seconds', 'parallel', 'accumulate', 'diagnostics', 'diagnostics_every',
+    'wandb_project',
 )  # fmt: skip
 ABANDONED = 'abandoned-'
 NEEDED = {'config.json': 'config', 'summary.json': 'diverged'}  # what a whole file has

@@ -1,4 +1,4 @@
-"""Where a run reports: JSON lines, TensorBoard, the console."""
+"""Where a run reports: JSON lines, TensorBoard, Weights & Biases, the console."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
+
+from bioprop.records.weights_and_biases import Tracker
 
 Record = dict[str, Any]
 
@@ -67,15 +69,19 @@ class Board:
 class Metrics:
     """The records of a run, in metrics.jsonl and on TensorBoard, each once whatever was killed.
 
+    Where there is a tracker they go to Weights & Biases, too; and so does the summary.
+
     A record is {'kind', 'step', 'epoch', ...numbers}, with a 'phase' where it is of training and a
     'part' of the data where it is of diagnostics. One of the processes of a run `writes`; the
     others have the records only.
     """
 
-    def __init__(self, workdir: Path, last_step: int, writes: bool = True):
+    def __init__(
+        self, workdir: Path, last_step: int, writes: bool = True, tracker: Tracker | None = None
+    ):
         path = workdir / 'metrics.jsonl'
         self.records = read_records(path, last_step)
-        self._writes = writes
+        self.workdir, self._writes, self._tracker = workdir, writes, tracker
         if not writes:
             return
         write_whole(path, ''.join(json.dumps(record) + '\n' for record in self.records))
@@ -97,6 +103,16 @@ class Metrics:
             if name not in ('kind', 'phase', 'part', 'step')
         }
         self._board.write(record['step'], numbers)
+        if self._tracker:
+            self._tracker.write(record['step'], numbers)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Writes summary.json."""
+        if not self._writes:
+            return
+        write_json(self.workdir / 'summary.json', summary)
+        if self._tracker:
+            self._tracker.finish(summary)
 
     def close(self) -> None:
         """Closes the files."""

@@ -6,13 +6,12 @@ What is trained is a `Trainee`; a single run is the only member of its own.
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bioprop.records.checkpoint import Checkpoints
-from bioprop.records.writers import Console, Metrics, write_json
+from bioprop.records.writers import Console, Metrics
 from bioprop.running import report
 from bioprop.running.preemption import Preempted
 from bioprop.running.run import Call, Run, calls
@@ -55,15 +54,12 @@ class Member(NamedTuple):
     """A run: where it is told."""
 
     config: dict[str, Any]
-    workdir: Path
     metrics: Metrics
-    writes: bool = True  # whether this process does
 
     def finish(self, measure: str, **scores: Any) -> dict[str, Any]:
         """Writes the summary, and returns it."""
         content = report.summarise(self.config, self.metrics.records, measure, **scores)
-        if self.writes:
-            write_json(self.workdir / 'summary.json', content)
+        self.metrics.finish(content)
         return content
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
+from bioprop.records.weights_and_biases import tracked
 from bioprop.records.workdir import MOVABLE, diverged, opened
 from bioprop.records.writers import Console, Metrics
 from bioprop.rules.base import Weights, inferring
@@ -86,11 +87,13 @@ def train_population(
         raise UserError('a population has its data in memory: leave config.image_size at None')
     run = make_run(config)
     with contextlib.ExitStack() as stack:
+        trackers = []
         for each, workdir in zip(configs, workdirs, strict=True):
             stack.enter_context(
                 opened(workdir, each, [], run.data.identity, folder / 'checkpoints')
             )
-        return _train(configs, workdirs, folder, run)
+            trackers.append(stack.enter_context(tracked(each, workdir)))
+        return _train(configs, workdirs, trackers, folder, run)
 
 
 class Together:
@@ -186,7 +189,7 @@ class Together:
         return self._crowd.each(function, own, (self._parts[part],))
 
 
-def _train(configs, workdirs, folder, run):
+def _train(configs, workdirs, trackers, folder, run):
     crowd = Crowd(len(configs))
     hparams = crowd.divide(_stack([make_hparams(each, run.learner) for each in configs]))
     seeds = crowd.divide(np.array([each['seed'] for each in configs], np.uint32))
@@ -199,10 +202,10 @@ def _train(configs, workdirs, folder, run):
         if position:
             members = crowd.divide(restored)
         told = []
-        for config, workdir in zip(configs, workdirs, strict=True):
-            told.append(Member(config, workdir, Metrics(workdir, position)))
+        for config, workdir, tracker in zip(configs, workdirs, trackers, strict=True):
+            told.append(Member(config, Metrics(workdir, position, tracker=tracker)))
             stack.callback(told[-1].metrics.close)
-        alive = np.array([_alive(each.metrics, each.workdir, position) for each in told])
+        alive = np.array([_alive(each.metrics, position) for each in told])
         trainee = Together(run, crowd, configs[0], members, hparams)
         trainee.freeze(alive)
         return Loop(run, told, trainee, checkpoints, Console(), alive).train(position)
@@ -253,13 +256,13 @@ def _stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _alive(metrics: Metrics, workdir: Path, position: int) -> bool:
+def _alive(metrics: Metrics, position: int) -> bool:
     """Whether a member was alive at the checkpoint: a frozen one has no record of that step."""
     if (metrics.records[-1]['step'] if metrics.records else 0) == position:
         return True
-    if diverged(workdir):
+    if diverged(metrics.workdir):
         return False
     raise UserError(
-        f'{workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
+        f'{metrics.workdir / "metrics.jsonl"} lacks records up to step {position}, where the last '
         'checkpoint of its population stands. Restore it, or start the study again elsewhere.'
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from bioprop.errors import UserError
 from bioprop.records.checkpoint import Checkpoints
+from bioprop.records.weights_and_biases import Tracker, tracked
 from bioprop.records.workdir import opened
 from bioprop.records.writers import Console, Metrics
 from bioprop.running.feeds import Resident, Streamed, make_feed
@@ -38,22 +39,27 @@ def train(config: dict[str, Any], workdir: Path, overrides: list[str]) -> dict[s
     replicas = Replicas(config['parallel'], available())
     run = make_run(config, len(replicas.devices))
     with contextlib.ExitStack() as stack:
-        _enter(stack, workdir, config, overrides, run, replicas)
-        return _train(stack, config, workdir, run, replicas)
+        tracker = _enter(stack, workdir, config, overrides, run, replicas)
+        return _train(stack, config, workdir, run, replicas, tracker)
 
 
-def _enter(stack, workdir, config, overrides, run, replicas):
-    """The first process owns the workdir until the stack closes; the others hear if it cannot."""
-    refusal = None
+def _enter(stack, workdir, config, overrides, run, replicas) -> Tracker | None:
+    """The first process owns the workdir until the stack closes; the others hear if it cannot.
+
+    It alone has a tracker, where one is asked for.
+    """
+    refusal, tracker = None, None
     if jax.process_index() == 0:
         try:
             stack.enter_context(
                 opened(workdir, config, overrides, run.data.identity, workdir / 'checkpoints')
             )
+            tracker = stack.enter_context(tracked(config, workdir))
         except (UserError, OSError) as error:
             refusal = error
     if not replicas.agree(refusal is None):
         raise refusal or UserError('the first process was refused the workdir, and says why')
+    return tracker
 
 
 class Alone:
@@ -109,7 +115,7 @@ class Alone:
         return scores_of(self._run.learner, part, *self._feed.sums(state.weights, part))
 
 
-def _train(stack, config, workdir, run, replicas):
+def _train(stack, config, workdir, run, replicas, tracker):
     first = jax.process_index() == 0  # the process that writes
     init = functools.partial(init_state, run.learner)
     state = replicas.make(lambda seed: init(jax.random.key(seed), run.hparams), config['seed'])
@@ -119,7 +125,7 @@ def _train(stack, config, workdir, run, replicas):
     stack.callback(checkpoints.close)
     position, state = checkpoints.restore_latest(replicas.shared(state))
     state = replicas.own(state)
-    metrics = Metrics(workdir, position, writes=first)
+    metrics = Metrics(workdir, position, writes=first, tracker=tracker)
     stack.callback(metrics.close)
     if position != (metrics.records[-1]['step'] if metrics.records else 0):
         raise UserError(
@@ -132,7 +138,7 @@ def _train(stack, config, workdir, run, replicas):
     feed.compile_sums(parts_of(run.learner))
 
     loop = Loop(
-        run, [Member(config, workdir, metrics, first)],
+        run, [Member(config, metrics)],
         Alone(run, replicas, feed, state, checkpoints), checkpoints, console, np.array([True]),
         stack.enter_context(watched()), replicas.agree,
     )  # fmt: skip

@@ -92,6 +92,8 @@ def _defaults() -> ConfigDict:
     config.diagnostics = ''
     config.diagnostics_every = 100
     config.checkpoint_seconds = 30.0  # at least this long between saves; a new best is saved always
+    # Project of Weights & Biases that is told what TensorBoard is; None: not told.
+    config.wandb_project = config_dict.placeholder(str)
 
     return config
 
