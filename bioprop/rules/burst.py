@@ -46,14 +46,14 @@ def _burstccn() -> Rule:
             context.hparam('nudge', len(network.layers)),
             context.loss.output(states[-1]),
         )
-        above, bursts = output, output / 2 - nudge * context.error(states)
+        above, excess = output, -nudge * context.error(states)  # of bursts over half the events
         potentials, deltas = [], []
         for l in range(len(network.layers) - 1, 0, -1):
-            layer, own = network.layers[l], weights['feedback'][l]
-            u = layer.transpose(weights['fixed'][l]['kernel'], bursts)
-            u -= layer.transpose(own['kernel'], above)
+            layer, y = network.layers[l], weights['fixed'][l]['kernel']
+            u = layer.transpose(y, excess)
+            u += layer.transpose(y / 2 - weights['feedback'][l]['kernel'], above)
             more, above = share_above_half(u, states[l]), events(states[l])
-            bursts = jax.lax.stop_gradient(above * (0.5 + more))  # each Q learns by its own u
+            excess = jax.lax.stop_gradient(above * more)  # each Q learns by its own u
             potentials.append(u)
             deltas.append(-more / (ratio(states[l]) * nudge))
         return potentials, deltas
