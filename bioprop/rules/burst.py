@@ -6,12 +6,14 @@ bursts o / 2, told of the error or not:
 
     BurstCCN    b_L = o / 2 - nudge dL/dh_L,   u_l = Y_{l+1}^T b_{l+1} - Q_{l+1}^T e_{l+1},  e_L = o
                 b_l = e_l sigma(4 u_l r_l),    delta_l = (1 / 2 - sigma(4 u_l r_l)) / (r_l nudge)
-                Q learns to silence u:  dQ of |u|^2 / 2
+                Q learns to silence u:  dQ of |u|^2 / 2, from its optimum Y / 2 without an error
     Burstprop   u_l = Y_{l+1}^T b_{l+1} twice, from o / 2 and from o / 2 - nudge dL/dh_L
                 delta_l = (sigma(4 u_l r_l), free, less taught) / (r_l nudge)
 
 Y is fixed. With Y = W and Q = W / 2 the first is backpropagation as nudge goes to 0, by its square;
 the second is feedback alignment whose signals have the gain 4 p (1 - p) of a unit's free share p.
+As the output is taught all the while, Q takes from u what its own events tell of the error, too:
+5.2 % of MNIST where it learns by plain SGD of 1e-5, 3.0 where it stays; the catalogue's rate is 0.
 Burstprop's recurrence within a layer, which draws p to 1/2, is left out: Q does its work. Signs are
 those of Greedy et al.'s code, which are opposite to their paper's.
 """
