@@ -15,6 +15,8 @@ from bioprop.layers import dense
 from bioprop.layers.base import ACTIVATIONS
 from bioprop.rules import Context, integrate_and_fire, poisson
 from bioprop.rules.kernel_feedback import init_fixed_feedback
+from bioprop.settings import paper
+from bioprop.settings.resolve import resolve
 from bioprop.testing import check_rule, order_of
 
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures('quick')]
@@ -277,6 +279,12 @@ def test_a_unit_under_a_constant_current_fires_at_its_rate(current, x64):
 @pytest.mark.parametrize('make', [rules.segregated_dendrites, rules.broadcast_alignment])
 def test_a_spiking_rule_keeps_the_contract(make):
     check_rule(make(spiking=True, steps=6, settle=2))
+
+
+@pytest.mark.parametrize('name', ['segregated_dendrites', 'broadcast_alignment'])
+def test_a_spiking_rule_is_asked_for_by_its_option(name):
+    config = resolve(paper('mnist_mini', name, 'spiking=True,steps=60,inputs=unit'))
+    assert (config['spiking'], config['steps'], config['lr']) == (True, 60, 1e-3)
 
 
 @pytest.mark.parametrize('make', [rules.segregated_dendrites, rules.broadcast_alignment])

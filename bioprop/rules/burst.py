@@ -13,7 +13,7 @@ bursts o / 2, told of the error or not:
 Y is fixed. With Y = W and Q = W / 2 the first is backpropagation as nudge goes to 0, by its square;
 the second is feedback alignment whose signals have the gain 4 p (1 - p) of a unit's free share p.
 As the output is taught all the while, Q takes from u what its own events tell of the error, too:
-5.2 % of MNIST where it learns by plain SGD of 1e-5, 3.0 where it stays; the catalogue's rate is 0.
+the catalogue has a rate of 0 for it.
 Burstprop's recurrence within a layer, which draws p to 1/2, is left out: Q does its work. Signs are
 those of Greedy et al.'s code, which are opposite to their paper's.
 """

@@ -12,8 +12,8 @@ alignment by scale gain / 4, where o - y is the error.
 With spiking=True units are Poisson neurons over time (`bioprop.rules.poisson`). For the means over
 a phase of potentials s and somata C, forward and taught, and the output's rates r:
 
-    dW_l = - 20 k_B (sigma(gain B_l s_L^t) - sigma(gain B_l s_L^f)) sigma'(C_l^f) s_{l-1}^f
-    dW_L = - 20 k_D / PHI (r_L^t - PHI sigma(C_L^f)) sigma'(C_L^f) s_{L-1}^f
+    dW_l = - scale k_B (sigma(gain B_l s_L^t) - sigma(gain B_l s_L^f)) sigma'(C_l^f) s_{l-1}^f
+    dW_L = - scale k_D / PHI (r_L^t - PHI sigma(C_L^f)) sigma'(C_L^f) s_{L-1}^f
 
 and the output is read by its mean potential C_L. Phases end at fixed times and begin from rest; the
 authors' last a random time, and carry their states on.
@@ -91,7 +91,8 @@ def _of_spikes(steps: int, settle: int) -> Rule:
             else:
                 before, after = jax.nn.sigmoid(soma), taught.rates[-1] / PHI
             sigma = jax.nn.sigmoid(soma)
-            errors.append(20 * PASSED * (before - after) * sigma * (1 - sigma))
+            scale = PASSED * context.hparam('scale', l)
+            errors.append(scale * (before - after) * sigma * (1 - sigma))
         forward = correlations(network, weights['forward'], free.potentials[:-1], errors)
         return {'forward': forward, 'feedback': ()}
 
@@ -99,5 +100,5 @@ def _of_spikes(steps: int, settle: int) -> Rule:
         forward = tuple(own | {'kernel': SPREAD * own['kernel']} for own in weights['forward'])
         return weights | {'forward': forward}
 
-    gain = GAIN._replace(default=3.0)
-    return Rule(_init, updates=updates, infer=infer, hparams=(gain,), start=start, hertz=HERTZ)
+    hparams = (GAIN._replace(default=3.0), SCALE._replace(default=20.0))
+    return Rule(_init, updates=updates, infer=infer, hparams=hparams, start=start, hertz=HERTZ)
