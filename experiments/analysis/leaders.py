@@ -1,0 +1,95 @@
+"""The rows of the leaderboard: functions of the runs of its study.
+
+A row has its `rule`, `label` and `family`, the spreads over the winner's seeds of its errors, of
+the epochs after which it was at GOOD, and of the angle of its update to backpropagation's; of the
+search, the share of trials `near` the best one and the share that `diverged`; and what its step
+takes, in those of backpropagation.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from bioprop.records.numbers import numbers
+from bioprop.records.spreads import spread
+from bioprop.rules.catalogue import CATALOGUE
+from bioprop.settings import resolve
+from bioprop.studies.roles import longest
+from experiments.analysis.rows import SCORES
+from experiments.analysis.series import evaluation_scores, records
+from experiments.analysis.text import shown, tabulated
+
+GOOD = 3.0  # percent of validation images wrong
+NEAR = 1.0  # point of the best trial
+
+Row = dict[str, Any]
+
+
+def rows(runs: pd.DataFrame, work: dict[str, float]) -> list[Row]:
+    """Those of the runs, the lowest test error first; work is that of a rule's step."""
+    found = [_row(rule, members, work[rule]) for rule, members in runs.groupby('rule', sort=False)]
+    return sorted(found, key=lambda row: row['test']['mean'] if row['test'] else 100.0)
+
+
+def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
+    entry = CATALOGUE[rule]
+    won, tried = runs[runs.role == 'winner'], longest(runs[runs.role == 'trial'])
+    told = records(won)
+    settings = None if won.empty else won.config.iloc[0]
+    return {
+        'rule': rule,
+        'label': entry.label,
+        'family': entry.family,
+        **{name: spread(won[name]) for name in SCORES},
+        'epochs': settings and settings['epochs'],
+        'epochs_to_good': spread(_first_good(told)),
+        'update_angle': spread(_last_angle(told)),
+        'diverged_seeds': int(won.diverged.sum()),
+        'near': _share(tried.validation <= tried.validation.min() + NEAR),
+        'diverged': _share(tried.diverged),
+        'trials': len(tried),
+        'work': work,
+        'transport': entry.claims.get('transport'),
+        'published': [each._asdict() for each in entry.published],
+        'winner': settings and resolve.hparams(settings),
+    }
+
+
+def _share(which: pd.Series) -> float | None:
+    return float(which.mean()) if len(which) else None
+
+
+def _first_good(told: pd.DataFrame) -> pd.Series:
+    """By run, the first epoch at GOOD; missing of a run that never was."""
+    scores = evaluation_scores(told, 'validation_error')
+    return scores[scores.value <= GOOD].groupby('name').x.min()
+
+
+def _last_angle(told: pd.DataFrame) -> pd.Series:
+    """By run, that of the whole update after the last epoch that has one, on validation images."""
+    if not (told.kind == 'diagnostics').any():
+        return pd.Series(dtype=float)
+    found = numbers(told)
+    found = found[(found.part == 'validation') & (found.metric == 'update_angle')]
+    found = found[found.place == 'total'].sort_values('step')
+    return found.groupby('name').value.last()
+
+
+def text(rows: Iterable[Row], style: str = 'simple') -> str:
+    """The rows as a table."""
+    headers = [
+        'rule', 'family', 'test error (%)', 'best test (%)', 'epochs', f'epochs to {GOOD:g} %',
+        'angle to BP (°)', 'work (BP)', 'near best', 'diverged', 'published (%)',
+    ]  # fmt: skip
+    return tabulated(map(_cells, rows), headers, style, left=2)
+
+
+def _cells(row: Row) -> list[str]:
+    published = ', '.join(f'{each["error"]:g}' for each in row['published'])
+    shares = ('-' if row[name] is None else f'{row[name]:.0%}' for name in ('near', 'diverged'))
+    return [
+        row['label'], row['family'], shown(row['test']), shown(row['best_test']),
+        str(row['epochs'] or '-'), shown(row['epochs_to_good'], 1), shown(row['update_angle'], 0),
+        f'{row["work"]:.2f}', *shares, published or '-',
+    ]  # fmt: skip
