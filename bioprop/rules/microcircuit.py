@@ -29,7 +29,8 @@ def microcircuit() -> Rule:
     """Dendritic microcircuits, for activation=tanh."""
 
     def init(key, network, forward):
-        return (None, *forward[1:]), init_fixed_feedback(key, network, forward)[1]
+        copies = jax.tree.map(jnp.copy, tuple(forward[1:]))  # arrays of their own, to be donated
+        return (None, *copies), init_fixed_feedback(key, network, forward)[1]
 
     def descended(network, weights, states, context):
         """Of l = L-1, ..., 1: v_l, h*_{l+1} and the potentials of its interneurons."""
