@@ -21,7 +21,7 @@ ROOMS = {
     'experiments': (
         'benchmarks', 'analysis', 'drawing', 'pages', 'clusters', 'launch', 'table',
         'benchmark', 'collect', 'diagnose', 'figures', 'insight', 'publish', 'report', 'rules',
-        'search', 'sweep', 'table1', 'table2',
+        'leaderboard', 'search', 'sweep', 'table1', 'table2',
     ),
 }  # fmt: skip
 MODULES = {
