@@ -32,7 +32,6 @@ PANELS = {
     'mnist_lc': ('mnist', 'lc'), 'mnist_mini_fc': ('mnist_mini', 'fc'),
 }  # fmt: skip
 LOOKING = {'diagnostics': 'update', 'diagnostics_every': 540}
-MOST = 10.0  # steps of backpropagation that a rule's may take to be trained in full
 
 PANEL = flags.DEFINE_enum('panel', 'mnist_fc', sorted(PANELS), 'Data set and kind of net.')
 ROWS = flags.DEFINE_list('rows', None, 'Rules to work on. Default: all that the panel takes.')
@@ -54,15 +53,10 @@ def searches(names: list[str]) -> tuple[dict[str, Search], dict[str, float], dic
         try:
             config = resolve(settings)
             work[name] = work_in_bp(name, paper_net(f'mnist_{net}'))
-            plans[name] = search(config, share_of(work[name]))
+            plans[name] = search(config, leaders.share_of(work[name]))
         except UserError as error:
             refused[name] = str(error)
     return plans, work, refused
-
-
-def share_of(work: float) -> float:
-    """Of the epochs, for a rule whose step takes the work of so many of backpropagation's."""
-    return min(1.0, MOST / work)
 
 
 def search(config: dict, share: float) -> Search:

@@ -12,7 +12,6 @@ import studies
 from bioprop.records import runs as read_runs
 from experiments.analysis import leaders
 from experiments.analysis.rows import placed
-from experiments.leaderboard import share_of
 
 
 def written(folder):
@@ -55,7 +54,7 @@ def test_rows_stand_in_the_order_of_their_errors(tmp_path):
 
 
 def test_a_rule_of_many_products_gets_fewer_epochs():
-    assert [share_of(work) for work in (0.8, 10.0, 20.0)] == [1.0, 1.0, 0.5]
+    assert [leaders.share_of(work) for work in (0.8, 10.0, 20.0)] == [1.0, 1.0, 0.5]
 
 
 @pytest.mark.full

@@ -22,8 +22,14 @@ from experiments.analysis.text import shown, tabulated
 
 GOOD = 3.0  # percent of validation images wrong
 NEAR = 1.0  # point of the best trial
+MOST = 10.0  # steps of backpropagation that a rule's may take to be trained in full
 
 Row = dict[str, Any]
+
+
+def share_of(work: float) -> float:
+    """Of the epochs, for a rule whose step takes the work of so many of backpropagation's."""
+    return min(1.0, MOST / work)
 
 
 def rows(runs: pd.DataFrame, work: dict[str, float]) -> list[Row]:
