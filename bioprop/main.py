@@ -15,8 +15,8 @@ one waits for the others. They must share the workdir.
 
 Running the same command again resumes. The workdir gets config.json, metrics.jsonl, TensorBoard
 events, checkpoints/ and summary.json (errors in percent); --config.wandb_project=NAME tells Weights
-& Biases, too. --dry_run trains nothing: it prints
-shapes, FLOPs, bytes, and the time of a step and an epoch on named hardware.
+& Biases, too. --dry_run trains nothing: it prints shapes, FLOPs, bytes, and the time of a step and
+an epoch on named hardware.
 """
 
 from absl import flags

@@ -29,7 +29,8 @@ def collect(workdir: Path) -> dict:
             f'{workdir} holds no finished run: it has no summary.json. Leave it out, or wait.'
         )
     run = json.loads((workdir / 'config.json').read_text())
-    last = [{}, *evaluations(lines(workdir))][-1]  # one that diverged early has none
+    records = lines(workdir)
+    last = [{}, *evaluations(records)][-1]  # one that diverged early has none
     config = by_todays_names(run['config'])
     here = ('--workdir', '--config.data_dir')
     given = ' '.join(flag for flag in run['overrides'] if not flag.startswith(here))
@@ -41,7 +42,7 @@ def collect(workdir: Path) -> dict:
         'hparams': hparams(config),
         'options': options(config),
         'hidden': config['hidden'],
-        **{name: measured(lines(workdir), name) for name in MEASURED},
+        **{name: measured(records, name) for name in MEASURED},
         **{key: run[key] for key in ('commit', 'versions', 'hardware')},
     }
 

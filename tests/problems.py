@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bioprop import networks, rules
+from bioprop import diagnostics, networks, rules
 from bioprop.losses import Loss, softmax_cross_entropy
 from bioprop.networks import Network
 from bioprop.objective import objective
@@ -195,6 +195,16 @@ def problem(
     hparams = {name: jnp.asarray(value, float) for name, value in HPARAMS.items()}
     key = jax.random.key(seed)
     return Problem(network, rule, loss, weights, batch, key, hparams, hidden, net)
+
+
+def measure(p, *names):
+    """The numbers of these diagnostics on a problem, as floats."""
+
+    @jax.jit
+    def found(*arguments):
+        return diagnostics.measure(names, p.network, p.rule, p.loss, *arguments)
+
+    return {name: float(value) for name, value in found(*p.arguments).items()}
 
 
 def numpy(tree):

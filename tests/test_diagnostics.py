@@ -12,7 +12,18 @@ import pytest
 from by_hand import FUNCTIONS, kernel_gradient, output_error, slopes, written_out
 from by_hand import states as states_by_hand
 from learners import make_hparams, make_images, make_learner, random_state, replicas
-from problems import BATCH, CLASSES, IN_SHAPE, LAYERS, PAPERS, feedforward, full, numpy, problem
+from problems import (
+    BATCH,
+    CLASSES,
+    IN_SHAPE,
+    LAYERS,
+    PAPERS,
+    feedforward,
+    full,
+    measure,
+    numpy,
+    problem,
+)
 
 from bioprop import diagnostics, losses, networks, rules
 from bioprop.diagnostics import DIAGNOSTICS, Probe
@@ -39,16 +50,6 @@ NETS = {'fc': {}, 'lc': {'hidden': LOCAL, 'net': 'lc'}, 'conv': {'hidden': LOCAL
 each_rule = pytest.mark.parametrize('name', RULES)
 each_net = pytest.mark.parametrize('net', NETS)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-9)
-
-
-def measure(p, *names):
-    """The numbers of these diagnostics on a problem, as floats."""
-
-    @jax.jit
-    def found(*arguments):
-        return diagnostics.measure(names, p.network, p.rule, p.loss, *arguments)
-
-    return {name: float(value) for name, value in found(*p.arguments).items()}
 
 
 def probe_of(p):

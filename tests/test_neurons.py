@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import distance, problem
+from problems import distance, measure, problem
 
-from bioprop import diagnostics, networks, rules
+from bioprop import networks, rules
 from bioprop.errors import UserError
 from bioprop.layers import dense
 from bioprop.layers.base import ACTIVATIONS
@@ -310,19 +310,13 @@ def test_spiking_units_are_taught_as_their_mean_outputs_are(x64):
         close(update['kernel'], x.T @ delta / len(h))
 
 
-def firing(p):
-    return diagnostics.measure(
-        ('firing',), p.network, p.rule, p.loss, p.weights, p.batch, p.key, p.hparams
-    )
-
-
 def test_the_spikes_of_integrate_and_fire_units_are_counted(x64):
     """In 2 s, of units that all feel the same current."""
     p = problem(rules.broadcast_alignment(spiking=True, steps=8000, settle=0), 'lif', hidden=(3,))
     below, top = p.weights['forward']
     bias = jnp.full_like(below['bias'], 3.0 * integrate_and_fire.SLOPE)
     forward = ({'kernel': jnp.zeros_like(below['kernel']), 'bias': bias}, top)
-    found = firing(with_weights(p, forward=forward))
+    found = measure(with_weights(p, forward=forward), 'firing')
     between = math.floor(math.log(1 - 0.4 / 3) / math.log(1 - 0.25 / 20)) + 1
     spikes = 2000 / (0.25 * (3 + between))
     assert 2 * float(found['spike_rate/layer_1']) == pytest.approx(spikes, abs=1)
@@ -331,7 +325,7 @@ def test_the_spikes_of_integrate_and_fire_units_are_counted(x64):
 
 def test_the_spikes_of_poisson_units_are_those_of_their_rates(x64):
     p = of(rules.segregated_dendrites(spiking=True, steps=8000, settle=100))
-    found, (s, _) = firing(p), rates_of_poisson(p)
+    found, (s, _) = measure(p, 'firing'), rates_of_poisson(p)
     for l in (1, 2, 3):
         expected = 1000 * float(s[l].mean())
         assert float(found[f'spike_rate/layer_{l}']) == pytest.approx(expected, rel=0.02)
@@ -341,4 +335,4 @@ def test_the_spikes_of_poisson_units_are_those_of_their_rates(x64):
 
 
 def test_units_that_do_not_spike_have_no_spikes():
-    assert firing(of('segregated_dendrites')) == {}
+    assert measure(of('segregated_dendrites'), 'firing') == {}

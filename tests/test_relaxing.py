@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import problem
+from problems import measure, problem
 
-from bioprop import diagnostics, rules
+from bioprop import rules
 from bioprop.errors import UserError
 from bioprop.rules.relaxation import relax, weakly
 from bioprop.settings.keys import paper, with_rule
@@ -26,9 +26,7 @@ def mild(rule, net='fc'):
 
 
 def residual(p):
-    return diagnostics.measure(
-        ('residual',), p.network, p.rule, p.loss, p.weights, p.batch, p.key, p.hparams
-    )
+    return measure(p, 'residual')
 
 
 def test_they_are_known():

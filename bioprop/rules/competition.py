@@ -72,12 +72,9 @@ def on_sphere() -> optax.GradientTransformation:
     """Steps after which the weights of every hidden unit have the norm that they had."""
 
     def kept(params, steps):
-        def norm(kernel):
-            return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=axes, keepdims=True))
-
         kernel, axes = params['kernel'], input_axes(params)
         moved = kernel + steps['kernel']
-        return steps | {'kernel': moved * (norm(kernel) / norm(moved)) - kernel}
+        return steps | {'kernel': moved * (_norm(kernel, axes) / _norm(moved, axes)) - kernel}
 
     def update(steps, params):
         *hidden, top = zip(params, steps, strict=True)
@@ -89,5 +86,8 @@ def on_sphere() -> optax.GradientTransformation:
 def _positive(params):
     """The kernel made positive, with NORM for each unit."""
     size = jnp.abs(params['kernel'])
-    norm = jnp.sqrt(jnp.sum(jnp.square(size), axis=input_axes(params), keepdims=True))
-    return NORM * size / norm
+    return NORM * size / _norm(size, input_axes(params))
+
+
+def _norm(kernel, axes):
+    return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=axes, keepdims=True))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ def hidden_layers(dataset: str, net: str) -> tuple:
     return (*map(tuple, found['local']), *found['dense'])
 
 
+def has_layers(hidden: Sequence, dataset: str, net: str) -> bool:
+    """Whether hidden layers, in tuples or lists, are those of a net of table 3.
+
+    Raises UserError as `architecture` does.
+    """
+    return _listed(hidden) == _listed(hidden_layers(dataset, net))
+
+
 def options(dataset: str, rule: str) -> dict:
     """A rule's options where the paper gives them: AO-SDTP's width on CIFAR-10."""
     wide = rule == 'ao_sdtp' and dataset in ('cifar10', 'imagenet')
@@ -78,7 +87,7 @@ def figures(config: dict) -> dict[str, float] | None:
         found
         and config['loss'] == 'softmax_cross_entropy'
         and schedule != 'alternating_step'
-        and _listed(config['hidden']) == _listed(hidden_layers(dataset, net))
+        and has_layers(config['hidden'], dataset, net)
         and config.get('auxiliary_units') in (None, units)
     )
     return found if same else None

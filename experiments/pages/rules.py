@@ -12,7 +12,7 @@ from bioprop import rules
 from bioprop.rules import CATALOGUE, Entry
 from bioprop.rules.base import PHASES
 from bioprop.rules.catalogue import MISSING
-from bioprop.settings.published import hidden_layers
+from bioprop.settings.published import has_layers
 from experiments.analysis.rows import weak_feedback
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
@@ -40,8 +40,8 @@ STRENGTHS = ('gamma', 'beta', 'eta', 'mix')
 RELAXED = """
 *gamma* is the strength of what comes from above: below 1, that of the sources, feedback is called
 weak. *residual* is the largest change of a unit by one sweep more, on validation images after the
-last epoch; *read* says which states the prediction is read from. A run without these was made
-before they were kept.
+last epoch; *read* says which states the prediction is read from. A machine that is
+solved exactly has no residual.
 """
 
 SPIKING = """
@@ -55,7 +55,6 @@ def page(results: Path) -> str:
     """The page, in Markdown; results is a file of `experiments.collect`, or none yet."""
     runs = json.loads(results.read_text()) if results.exists() else []
     told = [_row(name, entry, runs) for name, entry in CATALOGUE.items()]
-    table = tabulate.tabulate(told, headers='keys', tablefmt='github', disable_numparse=True)
     described = itertools.groupby(
         sorted(CATALOGUE, key=_first_of_file), lambda name: sys.modules[_file(name)]
     )
@@ -65,7 +64,7 @@ def page(results: Path) -> str:
     missing = '\n'.join(f'* {name}: {reason}.' for name, reason in MISSING.items())
     parts += [*_relaxing(runs), *_spiking(runs)]
     parts += ['## Rules that are not here', missing]
-    return '\n\n'.join([introduction.strip(), table, *parts, *_commands(commands)]) + '\n'
+    return '\n\n'.join([introduction.strip(), _table(told), *parts, *_commands(commands)]) + '\n'
 
 
 def _row(name: str, entry: Entry, runs: list[dict]) -> dict[str, str]:
@@ -91,7 +90,7 @@ def _apart(run: dict) -> tuple[bool, bool]:
 def _layers(run: dict) -> str:
     """Hidden layers where they are not the paper's: '3 x 1000'."""
     told, hidden = run['summary'], run['hidden']
-    if hidden == json.loads(json.dumps(hidden_layers('mnist', told['net']))):
+    if has_layers(hidden, 'mnist', told['net']):
         return ''
     each = {json.dumps(layer) for layer in hidden}
     many = f'{len(hidden)} x ' if len(hidden) > 1 else ''
@@ -131,17 +130,23 @@ def _said(name: str) -> str:
 def _relaxing(runs: list[dict]) -> list[str]:
     """How our runs of rules that relax did so."""
     rows = [_relaxed(run) for run in runs if rules.get(run['summary']['rule']).phases]
-    if not rows:
-        return []
-    table = tabulate.tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)
-    return ['## How rules relax in our runs', RELAXED.strip(), table]
+    return _told('How rules relax in our runs', RELAXED, rows)
+
+
+def _told(title: str, words: str, rows: list[dict[str, str]]) -> list[str]:
+    """A section with a table; none without rows."""
+    return [f'## {title}', words.strip(), _table(rows)] if rows else []
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    return tabulate.tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)
 
 
 def _relaxed(run: dict) -> dict[str, str]:
     told, own = run['summary'], run['hparams']
     rule = rules.get(told['rule'])
     weak = ', weak feedback' if weak_feedback(told['rule'], own) else ''
-    found = {name: f'{value:.0e}' for name, value in run.get('residual', {}).items()}
+    found = {name: f'{value:.0e}' for name, value in run['residual'].items()}
     return {
         'rule': CATALOGUE[told['rule']].label + weak,
         'net': told['net'],
@@ -159,11 +164,8 @@ def _listed(options: dict) -> str:
 
 def _spiking(runs: list[dict]) -> list[str]:
     """How our runs of nets that spike did so."""
-    rows = [_spiked(run) for run in runs if run.get('spike_rate')]
-    if not rows:
-        return []
-    table = tabulate.tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)
-    return ['## How rules spike in our runs', SPIKING.strip(), table]
+    rows = [_spiked(run) for run in runs if run['spike_rate']]
+    return _told('How rules spike in our runs', SPIKING, rows)
 
 
 def _spiked(run: dict) -> dict[str, str]:
