@@ -109,6 +109,9 @@ class Problem(NamedTuple):
     def signs(self, l, h):
         return _drawn(Context.signs, self.loss)(self.batch, self.key, l, h)
 
+    def uniform(self, l, h):
+        return _drawn(Context.uniform, self.loss)(self.batch, self.key, l, h)
+
     def with_hparams(self, **hparams):
         new = {name: jnp.asarray(value, float) for name, value in hparams.items()}
         return self._replace(hparams=self.hparams | new)

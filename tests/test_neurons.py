@@ -244,6 +244,23 @@ def test_spikes_approach_the_rates_as_one_over_the_root_of_time(net, x64):
     assert len(somata) == len(p.network.layers)
 
 
+def test_uniform_numbers_fill_the_interval_and_are_of_their_own(x64):
+    """24 x 999 of them: layers, examples, and both halves of both words of a block are apart."""
+    p, h = of('bp'), np.zeros((6, 999))
+    drawn = np.stack([p.uniform(l, h) for l in (1, 2, 3, 4)]).reshape(24, 999)
+    assert 0 < drawn.min() < 1e-3
+    assert 1 - 1e-3 < drawn.max() < 1
+    counts = np.histogram(drawn, 16, (0, 1))[0]
+    assert np.sum((counts - 24 * 999 / 16) ** 2 / (24 * 999 / 16)) < 45  # of chi^2_15, odds 1e-4
+    centred = drawn - 0.5
+    np.testing.assert_allclose(12 * centred @ centred.T / 999, np.eye(24), atol=0.2)
+    first, second = centred[:, :500], centred[:, 500:]
+    for one, other in [(first[:, :-1], second), (centred[:, :-1], centred[:, 1:])]:
+        assert abs(12 * np.mean(one * other)) < 0.05
+    share = p._replace(batch=p.batch | {'index': jnp.array([4, 1, 5])})
+    np.testing.assert_array_equal(share.uniform(2, h[:3]), p.uniform(2, h)[np.array([4, 1, 5])])
+
+
 def test_poisson_counts_have_their_odds(x64):
     uniform = (jnp.arange(200_000) + 0.5) / 200_000
     for mean in (0.01, 0.2):

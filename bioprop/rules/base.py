@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
 
 from bioprop.losses import Loss
 from bioprop.networks import Network
@@ -60,8 +61,8 @@ class Context(NamedTuple):
         return jax.vmap(lambda key: random_signs(key, h.shape[1:], h.dtype))(self._keys(l))
 
     def uniform(self, l: int, h: jax.Array) -> jax.Array:
-        """Uniform in [0, 1) in the shape of h, for each l and each example like `noise`."""
-        return jax.vmap(lambda key: jax.random.uniform(key, h.shape[1:], h.dtype))(self._keys(l))
+        """Uniform in (0, 1) in the shape of h, for each l and each example like `noise`."""
+        return jax.vmap(lambda key: random_uniform(key, h.shape[1:], h.dtype))(self._keys(l))
 
     def _keys(self, l):
         key = jax.random.fold_in(self.key, l)
@@ -74,6 +75,15 @@ def random_signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Arra
     words = jax.random.bits(key, (math.ceil(count / 32), 1), 'uint32')
     bits = (words >> jnp.arange(32, dtype='uint32')[None]) & 1
     return (2 * bits.astype(dtype) - 1).reshape(-1)[:count].reshape(shape)
+
+
+def random_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Middles of 2^16 parts of (0, 1), four of each Threefry block: jax.random keeps one."""
+    count = math.prod(shape)
+    place = jnp.arange(math.ceil(count / 2), dtype='uint32')
+    words = threefry_2x32(jax.random.key_data(key)[:2], place)
+    parts = jax.lax.bitcast_convert_type(words, 'uint16').reshape(-1)[:count]
+    return ((parts.astype(dtype) + 0.5) / 2**16).reshape(shape)
 
 
 class Hyperparameter(NamedTuple):
