@@ -25,8 +25,14 @@ def of(net, rule='bp'):
 
 def test_so_many_inputs_are_excitatory_spread_evenly():
     signs = np.asarray(dale.signs_of(dense(3)((10,)), 0.8)).ravel()
-    assert signs.tolist() == [-1, 1, 1, 1, 1] * 2
+    assert signs.tolist() == [1, 1, -1, 1, 1] * 2
     assert dale.signs_of(dense(3)((7,)), 1.0).ravel().tolist() == [1] * 7
+
+
+@pytest.mark.parametrize('share', [0.5, 0.8, 1.0])
+def test_the_one_channel_of_grey_images_is_excitatory(share):
+    """Units of a layer that is inhibited alone would never be active."""
+    assert np.all(dale.signs_of(locally_connected(3, 2, 1)((8, 8, 1)), share) == 1)
 
 
 @pytest.mark.parametrize('describe', [locally_connected(3, 2, 1), convolution(3, 2, 1)])
@@ -34,7 +40,7 @@ def test_a_local_layer_has_a_sign_for_every_channel(describe):
     """Inputs of one channel alone meet kernel entries of its sign alone."""
     layer = describe((4, 4, 5))
     signs = jnp.broadcast_to(dale.signs_of(layer, 0.6), layer.kernel_shape)
-    for channel, sign in enumerate([-1, 1, -1, 1, 1]):
+    for channel, sign in enumerate([1, -1, 1, -1, 1]):
         x = jnp.zeros((1, 4, 4, 5)).at[..., channel].set(1.0)
         met = jax.vjp(lambda kernel, x=x: layer.linear(kernel, x), jnp.zeros(layer.kernel_shape))
         (entries,) = met[1](jnp.ones((1, *layer.out_shape)))

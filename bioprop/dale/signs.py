@@ -84,7 +84,7 @@ def signs_of(layer: Layer, share: float) -> jax.Array:
     units = math.prod(layer.in_shape)
     dense = layer.kernel_shape[:-1] == (units,)
     count = units if dense else layer.in_shape[-1]
-    steps = np.floor(np.arange(count + 1) * share + 1e-9)
+    steps = np.floor(np.arange(count + 1) * share + 0.5)  # a lone channel excites
     kinds = np.where(np.diff(steps) > 0, 1.0, -1.0)
     kinds = kinds.reshape(layer.in_shape) if dense else np.broadcast_to(kinds, layer.in_shape)
     inputs = jnp.asarray(kinds, jnp.float32)
