@@ -99,6 +99,16 @@ def test_the_start_is_balanced_and_as_large_as_without_the_law(x64):
     assert abs(float(jnp.mean(made) / jnp.mean(jnp.abs(made)))) < 0.01
 
 
+@pytest.mark.parametrize('units', [4, 7, 256])
+def test_the_start_is_balanced_where_the_share_does_not_divide_the_units(units, x64):
+    """Equal weights cancel in every unit, and have their size still: 6 units of 1/6 against 1."""
+    network = of('fc').network._replace(layers=(dense(3)((units,)),))
+    law = dale.constraint(network, 0.8)
+    made = law.start({'forward': ({'kernel': jnp.ones((units, 3))},)})['forward'][0]['kernel']
+    np.testing.assert_allclose(made.sum(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose((made**2).mean(axis=0), 1)
+
+
 # ------------------------------------------------------------------ the same function under it
 
 

@@ -24,18 +24,18 @@ class Constraint(NamedTuple):
 
     signs: tuple[jax.Array, ...]  # of each layer's kernel, 1 long where they do not differ
     shapes: tuple[tuple[int, ...], ...]  # of the kernels
-    share: float
 
     def start(self, weights: Weights) -> Weights:
         """The weights with their signs, as large as they were drawn on the whole.
 
-        Inhibition is as much stronger as it is rarer, so that the two balance (Cornford et al.
-        2021).
+        Inhibition is as much stronger as it is rarer in a layer, so that the two balance (Cornford
+        et al. 2021).
         """
-        ratio = self.share / (1 - self.share) if 0 < self.share < 1 else 1.0
-        excitatory = 1 / math.sqrt(self.share + (1 - self.share) * ratio**2)
 
         def signed(kernel, signs):
+            share = jnp.mean(signs > 0, dtype=kernel.dtype)
+            ratio = jnp.where((share > 0) & (share < 1), share / (1 - share), 1.0)
+            excitatory = jax.lax.rsqrt(share + (1 - share) * ratio**2)
             size = jnp.where(signs > 0, excitatory, ratio * excitatory).astype(kernel.dtype)
             return size * signs.astype(kernel.dtype) * jnp.abs(kernel)
 
@@ -76,7 +76,7 @@ def constrained(rule: Rule, network: Network, share: float) -> Rule:
 def constraint(network: Network, share: float) -> Constraint:
     """Of a network whose inputs to every layer are excitatory by that share, spread evenly."""
     signs = tuple(signs_of(layer, share) for layer in network.layers)
-    return Constraint(signs, tuple(layer.kernel_shape for layer in network.layers), share)
+    return Constraint(signs, tuple(layer.kernel_shape for layer in network.layers))
 
 
 def signs_of(layer: Layer, share: float) -> jax.Array:
