@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import app
 
 from bioprop.records.writers import write_whole
-from experiments.analysis import averages, digest, tables
+from experiments.analysis import averages, digest, scaling, tables
 
 BLOCK = re.compile(r'<!-- (\S+\.json) -->\n.*?<!-- end -->', re.DOTALL)
 
@@ -29,6 +29,8 @@ def filled(page: str, folder: Path) -> str:
                 shown = digest.text(panels, 'github') + '\n'
             case {'averages': records}:
                 shown = averages.text(records, 'github') + '\n'
+            case {'scaling': records}:
+                shown = scaling.text(records, 'github') + '\n'
             case {'rows': records}:
                 shown = tables.page(records, 'github')
         made = (
