@@ -55,6 +55,7 @@ setup(
             'pytest>=8.0',
             'pytest-xdist>=3.6',
             'ruff>=0.15',
+            'selenium>=4.20',
         ],
         'experiments': EXPERIMENTS,
         'imagenet': IMAGENET,

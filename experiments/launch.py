@@ -39,8 +39,8 @@ def open_study(default: str, purpose: dict) -> Study:
 
 
 def command(program: str, argv: list[str]) -> str:
-    """The command line, without what says where and on what it runs."""
-    here = ('--study', '--members', '--cpu_devices', '--out')
+    """The command line, without what says where, on what and how far it runs."""
+    here = ('--study', '--members', '--cpu_devices', '--out', '--finished')
     return ' '.join(['python -m ' + program, *(x for x in argv[1:] if not x.startswith(here))])
 
 

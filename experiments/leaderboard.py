@@ -7,13 +7,19 @@ over 9 epochs, then its winner on 3 seeds for 30, everything chosen on validatio
 whose step takes more than 10 of backpropagation's is trained for so many epochs less: all have the
 work of 300 epochs of backpropagation at most. Runs or resumes; any number of processes may work on
 one --study, and a rule that comes to the catalogue later is added to it.
+
+    --finished    trains nothing: the table of the rules that have been run to their end
+    --report      trains nothing: the page of all panels, of the tables in results/
 """
+
+from pathlib import Path
 
 import pandas as pd
 from absl import flags
 
 from bioprop.errors import UserError, unknown
 from bioprop.records import runs as read_runs
+from bioprop.records.paths import local
 from bioprop.records.writers import write_json, write_whole
 from bioprop.rules import CATALOGUE
 from bioprop.settings import paper
@@ -26,11 +32,14 @@ from experiments.analysis.origins import made_with
 from experiments.analysis.rows import placed
 from experiments.benchmarks.nets import paper_net
 from experiments.benchmarks.step import work_in_bp
+from experiments.pages import leaderboard
 
+ROOT, PAGE = Path(__file__).parents[1], 'leaderboard.html'
 PANELS = {
     'mnist_fc': ('mnist', 'fc'), 'fashion_mnist_fc': ('fashion_mnist', 'fc'),
     'mnist_lc': ('mnist', 'lc'), 'mnist_mini_fc': ('mnist_mini', 'fc'),
 }  # fmt: skip
+UNFINISHED = 'not run to its end'
 LOOKING = {'diagnostics': 'update', 'diagnostics_every': 540}
 
 PANEL = flags.DEFINE_enum('panel', 'mnist_fc', sorted(PANELS), 'Data set and kind of net.')
@@ -40,7 +49,10 @@ SEARCH_EPOCHS = flags.DEFINE_integer('search_epochs', 9, 'Of the last rung of a 
 EPOCHS = flags.DEFINE_integer('epochs', 30, 'Of the winners.', 1)
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Of each winner.', 1)
 SETTINGS = flags.DEFINE_string('settings', '', 'key=value,... for the configs of all rows.')
-flags.DEFINE_string('out', None, 'Path of the files .md and .json; default: in STUDY.')
+FINISHED = flags.DEFINE_bool('finished', False, 'Train nothing: the table of what has ended.')
+REPORT = flags.DEFINE_bool('report', False, 'Train nothing: the page of the tables in --results.')
+RESULTS = flags.DEFINE_string('results', str(ROOT / 'results'), 'Folder of leaderboard_PANEL.json.')
+flags.DEFINE_string('out', None, f'Path of .md and .json, by default in STUDY; or of docs/{PAGE}.')
 flags.adopt_module_key_flags(launch)
 
 
@@ -66,6 +78,11 @@ def search(config: dict, share: float) -> Search:
     return Search(config, domain, halving(CONFIGURATIONS.value, tried), SEEDS.value, won)
 
 
+def ended(study: Study, plan: Search) -> bool:
+    """Whether its winner has been trained, too."""
+    return all(study.result(config) is not None for config in plan.plan(study.result))
+
+
 def planned(study: Study, plans: dict[str, Search]) -> pd.DataFrame:
     """The runs of the searches that have ended, in their rows."""
     stages = [stage for plan in plans.values() for stage in plan.stages(study.result)]
@@ -75,6 +92,11 @@ def planned(study: Study, plans: dict[str, Search]) -> pd.DataFrame:
 
 
 def main(argv: list[str]) -> None:
+    """Writes the page, or the table of the rules once they are trained."""
+    report() if REPORT.value else table(argv)
+
+
+def table(argv: list[str]) -> None:
     """Trains the rules, and writes their table."""
     chosen = ROWS.value or list(CATALOGUE)
     for name in chosen:
@@ -85,8 +107,13 @@ def main(argv: list[str]) -> None:
     study = launch.open_study(
         f'studies/leaderboard_{PANEL.value}', {flag.name: flag.value for flag in protocol}
     )
-    study.work(together([plan.plan for plan in plans.values()]))
-    runs = planned(study, plans)
+    if not FINISHED.value:
+        study.work(together([plan.plan for plan in plans.values()]))
+    done = {name: plan for name, plan in plans.items() if ended(study, plan)}
+    if not done:
+        raise UserError(f'{study.folder} has no rule that has been run to its end')
+    refused |= {name: UNFINISHED for name in plans if name not in done}
+    runs = planned(study, done)
     rows = leaders.rows(runs, work)
     out = launch.out(study.folder / 'leaderboard')
     content = {'command': launch.command('experiments.leaderboard', argv), **made_with(runs)}
@@ -96,6 +123,13 @@ def main(argv: list[str]) -> None:
     )
     write_whole(out.with_suffix('.md'), leaders.text(rows, 'github') + '\n')
     print(leaders.text(rows))
+
+
+def report() -> None:
+    """Writes the page."""
+    path = launch.out(ROOT / 'docs' / PAGE)
+    write_whole(path, leaderboard.page(local(RESULTS.value, '--results')))
+    print(path)
 
 
 if __name__ == '__main__':

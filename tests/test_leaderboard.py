@@ -16,7 +16,7 @@ from experiments.analysis.rows import placed
 
 def written(folder):
     """A study of BP with three trials, one of them diverged, and a winner of two seeds."""
-    for lr, error in ((0.1, 5.0), (0.2, 4.2), (0.3, 9.0)):
+    for lr, error in ((0.1, 5.0), (0.2, 4.2), (0.3, 4.0)):
         studies.write(folder, studies.config(lr=lr, epochs=1), [9.0], [error], diverged=lr == 0.3)
     for seed, errors in ((2, (5.0, 1.5, 1.0)), (3, (1.9, 1.8, 2.0))):
         studies.write(folder, studies.config(lr=0.2, epochs=3, seed=seed), [9.0] * 3, errors)
@@ -36,6 +36,10 @@ def test_a_row_is_of_the_winner_and_of_its_search(tmp_path):
         pytest.approx(1 / 3),
     )
     assert (row['epochs'], row['winner']['lr'], row['update_angle']) == (3, 0.2, None)
+    deviations = [3.1 / 2**0.5, 0.3 / 2**0.5, 1.0 / 2**0.5]
+    assert row['curve']['epoch'] == [1, 2, 3]
+    assert row['curve']['mean'] == pytest.approx([4.45, 2.65, 2.5])
+    assert row['curve']['deviation'] == pytest.approx(deviations, abs=5e-4)
 
 
 def test_rows_stand_in_the_order_of_their_errors(tmp_path):
@@ -81,6 +85,21 @@ def test_the_command_trains_what_it_shows_and_says_it_again(tmp_path):
     )
     ended = pd.read_json(tmp_path / 'study' / 'results.jsonl', lines=True)
     assert len(ended) == 2 * (2 + 2)
+
+    # Without the summary of one of its winner's seeds BP has not been run to its end.
+    (last,) = (
+        each.run
+        for each in ended.itertuples()
+        if (each.config['rule'], each.config['seed']) == ('bp', 2)
+    )
+    won = tmp_path / 'study' / 'runs' / last
+    (won / 'summary.json').unlink()
+    subprocess.run([*command, '--finished'], check=True, env=dict(os.environ))
+    found = json.loads((tmp_path / 'study' / 'leaderboard.json').read_text())
+    assert [row['rule'] for row in found['rows']] == ['dfa']
+    assert found['refused'] == {'bp': 'not run to its end'}
+    assert '--finished' not in found['command']
+    assert not (won / 'summary.json').exists()
 
     wrong = subprocess.run([*command, '--rows=bq'], capture_output=True, text=True, check=False)
     assert wrong.returncode != 0

@@ -2,8 +2,8 @@
 
 A row has its `rule`, `label` and `family`, the spreads over the winner's seeds of its errors, of
 the epochs after which it was at GOOD, and of the angle of its update to backpropagation's; of the
-search, the share of trials `near` the best one and the share that `diverged`; and what its step
-takes, in those of backpropagation.
+search, the share of trials `near` the best one and the share that `diverged`; what its step takes,
+in those of backpropagation; and as a `curve` the validation error by epoch.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bioprop.records.numbers import numbers
-from bioprop.records.spreads import spread
+from bioprop.records.spreads import spread, spreads
 from bioprop.rules.catalogue import CATALOGUE
 from bioprop.settings import resolve
 from bioprop.studies.roles import longest
@@ -41,6 +41,7 @@ def rows(runs: pd.DataFrame, work: dict[str, float]) -> list[Row]:
 def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
     entry = CATALOGUE[rule]
     won, tried = runs[runs.role == 'winner'], longest(runs[runs.role == 'trial'])
+    lasting = tried.validation.where(~tried.diverged.astype(bool))
     told = records(won)
     settings = None if won.empty else won.config.iloc[0]
     return {
@@ -52,18 +53,26 @@ def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
         'epochs_to_good': spread(_first_good(told)),
         'update_angle': spread(_last_angle(told)),
         'diverged_seeds': int(won.diverged.sum()),
-        'near': _share(tried.validation <= tried.validation.min() + NEAR),
+        'near': _share(lasting <= lasting.min() + NEAR),
         'diverged': _share(tried.diverged),
         'trials': len(tried),
         'work': work,
         'transport': entry.claims.get('transport'),
         'published': [each._asdict() for each in entry.published],
         'winner': settings and resolve.hparams(settings),
+        'curve': _curve(told),
     }
 
 
 def _share(which: pd.Series) -> float | None:
     return float(which.mean()) if len(which) else None
+
+
+def _curve(told: pd.DataFrame) -> dict[str, list[float]]:
+    """By 'epoch' the 'mean' and 'deviation' of the validation error, over seeds that have it."""
+    scores = evaluation_scores(told, 'validation_error')
+    found = spreads(scores.value, scores.x).round(3).rename_axis('epoch').sort_index().reset_index()
+    return found[['epoch', 'mean', 'deviation']].to_dict('list')
 
 
 def _first_good(told: pd.DataFrame) -> pd.Series:

@@ -64,10 +64,11 @@ def hyperparameters(entries: list[Entry]) -> pd.DataFrame:
     won = [entry for entry in entries if entry['winner']]
     configs = [entry['winner'] for entry in won]
     found = [resolve.hparams(config) | resolve.options(config) for config in configs]
-    return pd.DataFrame(found, dtype=object).set_axis([e['label'] for e in won]).map(_short)
+    return pd.DataFrame(found, dtype=object).set_axis([e['label'] for e in won]).map(short)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A setting, or several of layers, in four digits."""
     parts = [each for each in np.ravel(value) if not pd.isna(each)]
     numbers = [f'{x:.4g}' if isinstance(x, Real) else str(x) for x in parts]
     return ', '.join(numbers) or NOTHING

@@ -107,6 +107,11 @@ def _file(name: str) -> str:
     return CATALOGUE[name].make.__module__
 
 
+def equations(name: str) -> str:
+    """The docstring of that module."""
+    return inspect.cleandoc(sys.modules[_file(name)].__doc__)
+
+
 def _first_of_file(name: str) -> int:
     """Files come in the order of their first rules."""
     return next(place for place, other in enumerate(CATALOGUE) if _file(other) == _file(name))
@@ -114,13 +119,13 @@ def _first_of_file(name: str) -> int:
 
 def _section(module, names: list[str]) -> str:
     title, _, text = inspect.cleandoc(module.__doc__).partition('\n\n')
-    lines = [f'* `{name}`: {" ".join(_said(name).split())}' for name in names]
+    lines = [f'* `{name}`: {" ".join(said(name).split())}' for name in names]
     sources = sorted({source for name in names for source in CATALOGUE[name].sources})
     block = f'```\n{text}\n```\n\n' if text.strip() else ''
     return f'## {title}\n\n{block}' + '\n'.join(lines) + f'\n\nSources: {"; ".join(sources)}.'
 
 
-def _said(name: str) -> str:
+def said(name: str) -> str:
     """A constructor's docstring, with its options."""
     options = ', '.join(f'{key}={value!r}' for key, value in rules.options(name).items())
     doc = inspect.getdoc(CATALOGUE[name].make)
