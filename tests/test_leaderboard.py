@@ -18,6 +18,8 @@ def written(folder):
     """A study of BP with three trials, one of them diverged, and a winner of two seeds."""
     for lr, error in ((0.1, 5.0), (0.2, 4.2), (0.3, 4.0)):
         studies.write(folder, studies.config(lr=lr, epochs=1), [9.0], [error], diverged=lr == 0.3)
+    # A second rung of one trial makes none of the first nearer or farther.
+    studies.write(folder, studies.config(lr=0.2, epochs=2), [9.0] * 2, [4.2, 1.0])
     for seed, errors in ((2, (5.0, 1.5, 1.0)), (3, (1.9, 1.8, 2.0))):
         studies.write(folder, studies.config(lr=0.2, epochs=3, seed=seed), [9.0] * 3, errors)
     return placed(read_runs(folder), searched=True)
@@ -35,6 +37,7 @@ def test_a_row_is_of_the_winner_and_of_its_search(tmp_path):
         pytest.approx(2 / 3),
         pytest.approx(1 / 3),
     )
+    assert [each['error'] for each in row['published']] == [1.48]  # the paper's table 1
     assert (row['epochs'], row['winner']['lr'], row['update_angle']) == (3, 0.2, None)
     deviations = [3.1 / 2**0.5, 0.3 / 2**0.5, 1.0 / 2**0.5]
     assert row['curve']['epoch'] == [1, 2, 3]

@@ -139,3 +139,12 @@ def test_a_wrong_sweep_ends_in_one_message(launch, tmp_path, sweep, message):
     assert message in done.stderr + done.stdout
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'study').exists()
+
+
+def test_a_key_that_one_entry_alone_changes_has_a_column():
+    record = {'seeds': 1, 'diverged': 0, 'scores': {}}
+    told = text([record | {'changes': {'lr': 1}}, record | {'changes': {'beta1': 2}}], 'github')
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in told.splitlines()]
+    assert [rows[0], *rows[2:]] == [
+        ['lr', 'beta1', 'seeds', 'diverged'], ['1', '-', '1', '0'], ['-', '2', '1', '0'],
+    ]  # fmt: skip

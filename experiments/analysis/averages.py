@@ -76,9 +76,7 @@ def text(records: list[dict[str, Any]], style: str = 'simple') -> str:
         list(dict.fromkeys(name for record in records for name in record.get(part, {})))
         for part in ('changes', 'scores', 'angles')
     )
-    told = {
-        key: {str(r['changes'][key]) for r in records if key in r['changes']} for key in changed
-    }
+    told = {key: {str(r['changes'].get(key, '-')) for r in records} for key in changed}
     changed = [key for key in changed if len(told[key]) > 1]
     cells = [
         [

@@ -2,8 +2,9 @@
 
 A row has its `rule`, `label` and `family`, the spreads over the winner's seeds of its errors, of
 the epochs after which it was at GOOD, and of the angle of its update to backpropagation's; of the
-search, the share of trials `near` the best one and the share that `diverged`; what its step takes,
-in those of backpropagation; and as a `curve` the validation error by epoch.
+search, the share of trials `near` the best one of its first rung, all at the same epochs, and the
+share that `diverged`; what its step takes, in those of backpropagation; and as a `curve` the
+validation error by epoch.
 """
 
 from collections.abc import Iterable
@@ -13,8 +14,8 @@ import pandas as pd
 
 from bioprop.records.numbers import numbers
 from bioprop.records.spreads import spread, spreads
-from bioprop.rules.catalogue import CATALOGUE
-from bioprop.settings import resolve
+from bioprop.rules.catalogue import BARTUNOV, CATALOGUE, Entry, Published
+from bioprop.settings import published, resolve
 from bioprop.studies.roles import longest
 from experiments.analysis.rows import SCORES
 from experiments.analysis.series import evaluation_scores, records
@@ -40,8 +41,10 @@ def rows(runs: pd.DataFrame, work: dict[str, float]) -> list[Row]:
 
 def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
     entry = CATALOGUE[rule]
-    won, tried = runs[runs.role == 'winner'], longest(runs[runs.role == 'trial'])
-    lasting = tried.validation.where(~tried.diverged.astype(bool))
+    won, trials = runs[runs.role == 'winner'], runs[runs.role == 'trial']
+    tried = longest(trials)
+    first = trials[trials.finished & (trials.epochs == trials.epochs.min())]
+    lasting = first.validation.where(~first.diverged.astype(bool))
     told = records(won)
     settings = None if won.empty else won.config.iloc[0]
     return {
@@ -58,10 +61,17 @@ def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
         'trials': len(tried),
         'work': work,
         'transport': entry.claims.get('transport'),
-        'published': [each._asdict() for each in entry.published],
+        'published': _published(entry, runs.config.iloc[0]),
         'winner': settings and resolve.hparams(settings),
         'curve': _curve(told),
     }
+
+
+def _published(entry: Entry, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of Bartunov et al. on these very images and layers, then those of the sources."""
+    test = (published.figures(config) or {}).get('test')
+    paper = [] if test is None else [Published('the same images and net', test, BARTUNOV)]
+    return [each._asdict() for each in (*paper, *entry.published)]
 
 
 def _share(which: pd.Series) -> float | None:
@@ -101,10 +111,10 @@ def text(rows: Iterable[Row], style: str = 'simple') -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    published = ', '.join(f'{each["error"]:g}' for each in row['published'])
+    told = ', '.join(f'{each["error"]:g}' for each in row['published'])
     shares = ('-' if row[name] is None else f'{row[name]:.0%}' for name in ('near', 'diverged'))
     return [
         row['label'], row['family'], shown(row['test']), shown(row['best_test']),
         str(row['epochs'] or '-'), shown(row['epochs_to_good'], 1), shown(row['update_angle'], 0),
-        f'{row["work"]:.2f}', *shares, published or '-',
+        f'{row["work"]:.2f}', *shares, told or '-',
     ]  # fmt: skip
