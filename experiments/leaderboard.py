@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 from absl import flags
 
-from bioprop.errors import UserError, unknown
+from bioprop.errors import UserError
 from bioprop.records import runs as read_runs
 from bioprop.records.paths import local
 from bioprop.records.writers import write_json, write_whole
-from bioprop.rules import CATALOGUE
+from bioprop.rules import catalogue
 from bioprop.settings import paper
 from bioprop.settings.resolve import make_rule, resolve
 from bioprop.studies.search import Search, halving, together, wide
@@ -98,10 +98,8 @@ def main(argv: list[str]) -> None:
 
 def table(argv: list[str]) -> None:
     """Trains the rules, and writes their table."""
-    chosen = ROWS.value or list(CATALOGUE)
-    for name in chosen:
-        if name not in CATALOGUE:
-            raise unknown('rule', name, CATALOGUE)
+    chosen = ROWS.value or list(catalogue.CATALOGUE)
+    catalogue.check(chosen)
     plans, work, refused = searches(chosen)
     protocol = (PANEL, CONFIGURATIONS, SEARCH_EPOCHS, EPOCHS, SEEDS, SETTINGS)
     study = launch.open_study(

@@ -14,10 +14,10 @@ import jax
 from absl import flags
 
 from bioprop.data.shapes import describe
-from bioprop.errors import UserError, unknown
+from bioprop.errors import UserError
 from bioprop.records import runs as read_runs
 from bioprop.records.writers import write_json, write_whole
-from bioprop.rules import CATALOGUE
+from bioprop.rules import catalogue
 from bioprop.running.run import make_hparams, make_learner
 from bioprop.settings import paper
 from bioprop.settings.resolve import resolve
@@ -108,9 +108,7 @@ def resolved(rule: str, hidden: tuple[int, ...], epochs: int) -> Config:
 def main(argv: list[str]) -> None:
     """Trains the rules on the nets, and writes tables and figure."""
     chosen = list(dict.fromkeys([BASE, *ROWS.value]))
-    for name in chosen:
-        if name not in CATALOGUE:
-            raise unknown('rule', name, CATALOGUE)
+    catalogue.check(chosen)
     configs, refused = planned(chosen)
     protocol = (DATASET, EPOCHS, SEEDS, SETTINGS)
     study = launch.open_study(

@@ -3,10 +3,11 @@
 This is the one list: all else (configurations, searches, tables, figures, checks) follows from it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bioprop.errors import unknown
 from bioprop.rules.alignment import (
     activation_alignment,
     information_alignment,
@@ -411,6 +412,13 @@ MISSING = {
 def label(rule: str) -> str:
     """What a rule is called; of a rule of the user's own, the name of its function."""
     return CATALOGUE[rule].label if rule in CATALOGUE else rule.rpartition(':')[2]
+
+
+def check(rules: Iterable[str]) -> None:
+    """Raises UserError for one that the catalogue does not have."""
+    for rule in rules:
+        if rule not in CATALOGUE:
+            raise unknown('rule', rule, CATALOGUE)
 
 
 def place(rule: str) -> int:

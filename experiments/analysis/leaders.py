@@ -12,17 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from bioprop.records.numbers import numbers
 from bioprop.records.spreads import spread, spreads
 from bioprop.rules.catalogue import BARTUNOV, CATALOGUE, Entry, Published
 from bioprop.settings import published, resolve
 from bioprop.studies.roles import longest
+from experiments.analysis.measured import last
 from experiments.analysis.rows import SCORES
 from experiments.analysis.series import evaluation_scores, records
 from experiments.analysis.text import shown, tabulated
 
 GOOD = 3.0  # percent of validation images wrong
 NEAR = 1.0  # point of the best trial
+ANGLE = {'update_angle': ('update_angle', 'total')}
 MOST = 10.0  # steps of backpropagation that a rule's may take to be trained in full
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def _row(rule: str, runs: pd.DataFrame, work: float) -> Row:
         **{name: spread(won[name]) for name in SCORES},
         'epochs': settings and settings['epochs'],
         'epochs_to_good': spread(_first_good(told)),
-        'update_angle': spread(_last_angle(told)),
+        'update_angle': spread(last(told, ANGLE).update_angle),
         'diverged_seeds': int(won.diverged.sum()),
         'near': _share(lasting <= lasting.min() + NEAR),
         'diverged': _share(tried.diverged),
@@ -89,16 +90,6 @@ def _first_good(told: pd.DataFrame) -> pd.Series:
     """By run, the first epoch at GOOD; missing of a run that never was."""
     scores = evaluation_scores(told, 'validation_error')
     return scores[scores.value <= GOOD].groupby('name').x.min()
-
-
-def _last_angle(told: pd.DataFrame) -> pd.Series:
-    """By run, that of the whole update after the last epoch that has one, on validation images."""
-    if not (told.kind == 'diagnostics').any():
-        return pd.Series(dtype=float)
-    found = numbers(told)
-    found = found[(found.part == 'validation') & (found.metric == 'update_angle')]
-    found = found[found.place == 'total'].sort_values('step')
-    return found.groupby('name').value.last()
 
 
 def text(rows: Iterable[Row], style: str = 'simple') -> str:

@@ -1,7 +1,10 @@
 """Lines of what diagnostics found in training: functions of `bioprop.records.numbers`."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
+from bioprop.records.numbers import numbers
 from experiments.analysis.series import lines
 
 
@@ -10,6 +13,19 @@ def by_epoch(found: pd.DataFrame) -> pd.DataFrame:
     keys = ['name', 'part', 'epoch', 'metric', 'place', 'layer']
     groups = found.groupby(keys, sort=False, dropna=False)
     return groups[['value', 'over_images']].mean().reset_index()
+
+
+def last(records: pd.DataFrame, wanted: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """By run, a column for each name: the last number of its metric and place.
+
+    On validation images; missing where none was measured.
+    """
+    if not (records.kind == 'diagnostics').any():
+        return pd.DataFrame(columns=list(wanted), dtype=float)
+    found = numbers(records).sort_values('step')
+    found = found[found.part == 'validation'].groupby(['name', 'metric', 'place']).value.last()
+    places = pd.MultiIndex.from_tuples(wanted.values())
+    return found.unstack(['metric', 'place']).reindex(columns=places).set_axis([*wanted], axis=1)
 
 
 def over_epochs(found: pd.DataFrame, runs: pd.DataFrame, metric: str, place: str) -> pd.DataFrame:

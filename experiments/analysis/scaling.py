@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from bioprop.records.numbers import numbers
 from bioprop.records.spreads import spread
 from bioprop.rules import catalogue
+from experiments.analysis.measured import last
 from experiments.analysis.rows import SCORES
 from experiments.analysis.series import records
 from experiments.analysis.text import shown, tabulated
@@ -25,7 +25,10 @@ WORDS = {
     'width': f'units of each of {DEPTH} hidden layers',
 }
 BASE = next(n for n, each in catalogue.CATALOGUE.items() if each.family == 'backpropagation')
-ANGLES = {'signal_angle': 'signal_angle', 'update_angle': 'update_angle/kernel'}
+ANGLES = {
+    'signal_angle': ('signal_angle', 'layer_1'),
+    'update_angle': ('update_angle/kernel', 'layer_1'),
+}
 TOLD = {  # what tables have of a row, and with how many digits
     'above_bp': ("test error above BP's (points)", 2),
     'test': ('test error (%)', 2),
@@ -39,15 +42,11 @@ Row = dict[str, Any]
 def rows(runs: pd.DataFrame) -> list[Row]:
     """Those of the runs, which have ended: in the catalogue's order, from small nets to large."""
     runs = runs.assign(depth=runs.hidden.map(len), width=runs.hidden.map(lambda hidden: hidden[0]))
-    angles = _angles(runs)
+    angles = last(records(runs), ANGLES)
     base = runs[runs.rule == BASE].set_index(['depth', 'width', 'seed']).test
     groups = runs.groupby(['rule', 'depth', 'width'])
     found = [_row(*key, members, base, angles) for key, members in groups]
-    return sorted(found, key=lambda row: (_place(row['rule']), row['depth'], row['width']))
-
-
-def _place(rule: str) -> int:
-    return list(catalogue.CATALOGUE).index(rule)
+    return sorted(found, key=lambda row: (catalogue.place(row['rule']), row['depth'], row['width']))
 
 
 def _row(
@@ -67,20 +66,6 @@ def _row(
         **{name: spread(angles[name].reindex(runs['name'])) for name in ANGLES},
         'diverged': int(runs.diverged.sum()),
     }
-
-
-def _angles(runs: pd.DataFrame) -> pd.DataFrame:
-    """By the names of runs, a column for each of ANGLES; missing where none was measured."""
-    told = records(runs)
-    if not (told.kind == 'diagnostics').any():
-        return pd.DataFrame(columns=list(ANGLES), dtype=float)
-    found = numbers(told).sort_values('step')
-    found = found[(found.part == 'validation') & (found.place == 'layer_1')]
-    last = found.groupby(['metric', 'name']).value.last()
-    return pd.DataFrame({
-        name: last[last.index.get_level_values('metric') == metric].droplevel('metric')
-        for name, metric in ANGLES.items()
-    })  # fmt: skip
 
 
 def along(rows: Iterable[Row], axis: str) -> list[Row]:

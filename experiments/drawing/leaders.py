@@ -7,20 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
-from bioprop.rules import CATALOGUE
 from experiments.drawing import legends, style
 
 Row = dict[str, Any]  # of experiments.analysis.leaders, as JSON holds it
 
-LOOKS = (
-    *((look.colour, look.marker) for look in style.LOOKS),
-    *zip(*style.OTHERS[:2], strict=False),
-)
-FAMILIES = dict(
-    zip(dict.fromkeys(entry.family for entry in CATALOGUE.values()), LOOKS, strict=False)
-)
 PLACE = {'textcoords': 'offset points', 'xytext': (4, -8)}  # of a name, from its point
 
 
@@ -49,7 +41,7 @@ def scatter(rows: list[Row]) -> Figure:
     _plain(axes.xaxis)
     _plain(axes.yaxis)
     axes.margins(x=0.12, y=0.12)
-    families = [family for family in FAMILIES if any(row['family'] == family for row in rows)]
+    families = [family for family in style.FAMILIES if any(row['family'] == family for row in rows)]
     marks = [Line2D([], [], label=family, **_mark(family)) for family in families]
     legends.draw(figure, marks, 'named: nothing beats it in both', 4)
     return figure
@@ -60,7 +52,7 @@ def _places(rows: list[Row]) -> tuple[list[float], list[float]]:
 
 
 def _mark(family: str) -> dict[str, Any]:
-    colour, marker = FAMILIES[family]
+    colour, marker = style.FAMILIES[family]
     return {'color': colour, 'marker': marker, 'markersize': 5.5, 'linestyle': ''}
 
 
@@ -80,7 +72,7 @@ def curve(row: Row, best: Row, ends: tuple[float, float]) -> Figure:
 
 def _band(axes: Axes, row: Row) -> None:
     epoch, mean, deviation = (row['curve'][name] for name in ('epoch', 'mean', 'deviation'))
-    colour, _ = FAMILIES[row['family']]
+    colour, _ = style.FAMILIES[row['family']]
     axes.plot(epoch, mean, color=colour, gid='mean')
     sides = ([m + sign * d for m, d in zip(mean, deviation, strict=True)] for sign in (-1, 1))
     axes.fill_between(epoch, *sides, color=colour, alpha=0.2, linewidth=0)
@@ -95,5 +87,5 @@ def ends(rows: list[Row]) -> tuple[float, float]:
 def _plain(axis: Axis) -> None:
     """Ticks of a logarithmic axis at 1, 2 and 5, in plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.set_major_formatter('{x:g}')
     axis.set_minor_locator(NullLocator())

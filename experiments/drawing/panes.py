@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
 from experiments.analysis.series import by_method
 from experiments.drawing import style
@@ -148,6 +148,6 @@ def _scaled(axis: Axes, scale: Scale, ends: tuple[float, float]) -> None:
         axis.set_yscale('log', nonpositive='clip')
         digits = next(digits for ratio, digits in TICKS.items() if high <= ratio * low)
         axis.yaxis.set_major_locator(LogLocator(subs=digits))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+        axis.yaxis.set_major_formatter('{x:g}')
         axis.yaxis.set_minor_locator(NullLocator())
     axis.set_ylim(low, high)

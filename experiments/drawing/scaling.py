@@ -1,6 +1,6 @@
 """Rules over the depth and the width of nets: errors above backpropagation's, first-layer angles.
 
-A family has one colour, of Okabe and Ito and grey; its rules differ in markers and lines.
+A family has the colour that it has on the leaderboard; its rules differ in markers and lines.
 """
 
 from collections.abc import Iterable
@@ -9,17 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from bioprop.rules.catalogue import CATALOGUE
 from experiments.analysis.scaling import FIXED, WORDS, Row, along, by_rule
 from experiments.drawing import legends, style
 
-FAMILIES = dict.fromkeys(entry.family for entry in CATALOGUE.values())
-PALETTE = (
-    '#000000', '#E69F00', '#D55E00', '#0072B2', '#56B4E9', '#767676', '#009E73', '#CC79A7',
-)  # fmt: skip
-COLOURS = dict(zip(FAMILIES, PALETTE, strict=True))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')  # of the rules of a family, one by one
 LINES = ('-', (0, (4, 1.6)), (0, (1, 1.2)))
 SHOWN = {
@@ -48,14 +42,14 @@ def draw(rows: list[Row], title: str) -> Figure:
 
 def _looks(rows: Iterable[Row]) -> dict[str, tuple[str, dict[str, Any]]]:
     """By rule: its label, and what `Axes.plot` takes."""
-    found, seen = {}, dict.fromkeys(FAMILIES, 0)
+    found, seen = {}, dict.fromkeys(style.FAMILIES, 0)
     for rule, (row, *_) in by_rule(rows):
-        place, family = seen[row['family']], row['family']
-        seen[family] += 1
+        place, (colour, _) = seen[row['family']], style.FAMILIES[row['family']]
+        seen[row['family']] += 1
         found[rule] = row['label'], {
-            'color': COLOURS[family], 'marker': MARKERS[place % len(MARKERS)], 'markersize': 4.5,
+            'color': colour, 'marker': MARKERS[place % len(MARKERS)], 'markersize': 4.5,
             'linestyle': LINES[place % len(LINES)],
-            'markerfacecolor': 'white' if place % 2 else COLOURS[family],
+            'markerfacecolor': 'white' if place % 2 else colour,
         }  # fmt: skip
     return found
 
@@ -71,14 +65,14 @@ def _plot(axis: Axes, rows: list[Row], by: str, name: str, looks: dict) -> None:
         axis.set_xscale('log', base=2)
     axis.xaxis.set_major_locator(FixedLocator(sorted({row[by] for row in rows})))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.xaxis.set_major_formatter('{x:g}')
     axis.set_xlabel(WORDS[by])
 
 
 def _scaled(axis: Axes, name: str) -> None:
     if name == 'above_bp':
         axis.set_yscale('symlog', linthresh=NEAR)
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+        axis.yaxis.set_major_formatter('{x:g}')
     else:
         axis.set_ylim(-5, 120)
         axis.yaxis.set_major_locator(FixedLocator(range(0, 121, 30)))

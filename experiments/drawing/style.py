@@ -32,6 +32,13 @@ LOOKS = (
 )  # fmt: skip  # in the order of rules
 CONVNET = Look('#767676', 'P', '')
 OTHERS = ('#56B4E9', '#7F3C8D', '#8C510A'), ('<', '>', 'h', 'p', 'd'), ('ooo',)  # of other rules
+FAMILIES = dict(  # of rules: colour and marker
+    zip(
+        dict.fromkeys(entry.family for entry in catalogue.CATALOGUE.values()),
+        [*((each.colour, each.marker) for each in LOOKS), *zip(*OTHERS[:2], strict=False)],
+        strict=False,
+    )
+)
 LINES = {'parallel': '-', 'alternating': (0, (4, 1.6)), 'alternating_step': (0, (1, 1.2))}
 
 look = context(Path(__file__).with_name('bioprop.mplstyle'))  # decorates what draws
